@@ -1,0 +1,1 @@
+"""A request's way from shopper to slate. Knows ports and values, no framework."""

@@ -1,0 +1,210 @@
+"""Ports: what the request's way needs from the outside, one small protocol each.
+
+`serving/adapters` implements them on real systems, `serving/adapters/memory.py` in memory for tests.
+All raise `DependencyTimeout` or `DependencyUnavailable`, never a foreign error. `timeout_s` is the
+share of the deadline the call may use.
+
+Shapes: N candidates, T history, D vector size, R catalogue rows, H heads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shop.catalogue import Catalogue
+from shop.events import EventType
+from shop.features import FeatureSchema, ShopperFeatures
+from shop.neighbours import Neighbours
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredHistory:
+    """A shopper's logged interactions, oldest first, as stored: products by id, sessions by name."""
+
+    product_ids: tuple[str, ...]  # [T]
+    event_codes: NDArray[np.int64]  # [T]
+    times_ms: NDArray[np.int64]  # [T]
+    session_ids: tuple[str, ...]  # [T]
+    segment: str  # profile; "" = unknown
+    country: str
+    device: str
+
+
+class Histories(Protocol):
+    """Shoppers' histories and profiles."""
+
+    async def of(self, shopper: str, *, timeout_s: float) -> StoredHistory | None:
+        """None for a shopper nobody has seen."""
+        ...
+
+
+class UserTower(Protocol):
+    """Shopper → vector."""
+
+    async def user_vector(
+        self, features: ShopperFeatures, *, timeout_s: float
+    ) -> NDArray[np.float32]:
+        """[D] unit length."""
+        ...
+
+
+class Ranker(Protocol):
+    """Candidates → probabilities."""
+
+    async def probabilities(
+        self,
+        features: ShopperFeatures,
+        user_vector: NDArray[np.float32],
+        candidate_rows: NDArray[np.int64],
+        candidate_values: NDArray[np.float32],
+        *,
+        timeout_s: float,
+    ) -> NDArray[np.float32]:
+        """[N, H] columns as `FeatureSchema.heads`. Pads to a bucket and cuts back by itself."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Nearest products of a vector."""
+
+    async def search(
+        self,
+        user_vector: NDArray[np.float32],
+        count: int,
+        *,
+        allowed: NDArray[np.bool_] | None,
+        timeout_s: float,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows and cosines, best first; fewer than `count` if the index has fewer allowed rows.
+
+        allowed [R] restricts the search to rows where it holds; None allows all.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stock:
+    """Answer of the inventory system, aligned with the question."""
+
+    units: NDArray[np.int64]  # [N]
+    tracked: NDArray[np.bool_]  # [N]
+    found: NDArray[np.bool_]  # [N]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prices:
+    """Answer of the pricing system, aligned with the question."""
+
+    price_minor: NDArray[np.int64]  # [N]
+    found: NDArray[np.bool_]  # [N]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Discounts:
+    """Answer of the promotion system, aligned with the question."""
+
+    percent_off: NDArray[np.float32]  # [N] 0..100
+
+
+class InventorySystem(Protocol):
+    """The shop's stock figures."""
+
+    async def stock(self, product_ids: Sequence[str], *, timeout_s: float) -> Stock:
+        """One bulk call."""
+        ...
+
+
+class PricingSystem(Protocol):
+    """The shop's list prices."""
+
+    async def prices(self, product_ids: Sequence[str], *, timeout_s: float) -> Prices:
+        """One bulk call."""
+        ...
+
+
+class PromotionSystem(Protocol):
+    """The shop's running promotions."""
+
+    async def promotions(self, product_ids: Sequence[str], *, timeout_s: float) -> Discounts:
+        """One bulk call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Impression:
+    """A list that was shown, for the log that training learns from. K shown products."""
+
+    request_id: str
+    time_ms: int
+    shopper: str
+    session_id: str
+    placement: str
+    device: str
+    country: str
+    release: str
+    product_ids: tuple[str, ...]  # [K]
+    propensities: tuple[float, ...]  # [K]
+    price_minor: tuple[int, ...]  # [K]
+    discounts: tuple[float, ...]  # [K]
+    degraded: tuple[str, ...]
+
+
+class ImpressionLog(Protocol):
+    """Where shown lists are written, off the request's path."""
+
+    def put(self, impression: Impression) -> None:
+        """Never blocks and never raises; what cannot be kept is counted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShopperEvent:
+    """One checked event from `LogEvents`."""
+
+    idempotency_key: str
+    type: EventType
+    shopper: str
+    session_id: str
+    product_id: str  # "" for search
+    time_ms: int
+    quantity: int
+    price_minor: int
+    position: int
+    value: float
+    query: str
+    placement: str
+    device: str
+    country: str
+    request_id: str  # from the attribution token; "" = none
+
+
+@dataclass(frozen=True, slots=True)
+class EventReceipt:
+    """What became of a batch of events."""
+
+    accepted: int
+    duplicates: int
+
+
+class EventStore(Protocol):
+    """Durable events; histories follow them at once."""
+
+    async def record(self, events: Sequence[ShopperEvent], *, timeout_s: float) -> EventReceipt:
+        """Returns once every event is on disk and visible in `Histories`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReleaseTables:
+    """The tables of the active release that live in the gateway's memory."""
+
+    release: str
+    version: int
+    catalogue: Catalogue
+    schema: FeatureSchema
+    neighbours: Neighbours
+    popular_rows: NDArray[np.int64]  # [P] most popular first
+    popularity: NDArray[np.float32]  # [R] purchases, smoothed, share of the most popular

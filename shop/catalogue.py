@@ -1,0 +1,48 @@
+"""Catalogue: the products of one release, as aligned columns.
+
+Row 0 means "no product": it pads histories and candidate lists and is never shown. Real products are
+rows 1..P, the same rows in the FAISS index, in the ranker's feature table and in every array here.
+Shapes: R = P + 1 rows.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_PRODUCT = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalogue:
+    """Products of one release. Text columns hold "" in row 0; categories and brands are coded."""
+
+    product_ids: NDArray[np.str_]  # [R]
+    titles: NDArray[np.str_]  # [R]
+    category_codes: NDArray[np.int64]  # [R] into category_names, 0 = none
+    brand_codes: NDArray[np.int64]  # [R] into brand_names, 0 = none
+    category_names: tuple[str, ...]
+    brand_names: tuple[str, ...]
+    list_price_minor: NDArray[np.int64]  # [R] price at export, in minor units of `currency`
+    cost_minor: NDArray[np.int64]  # [R] purchase cost; where unknown, settings' default margin
+    cost_known: NDArray[np.bool_]  # [R]
+    currency: str
+    row_of: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = {str(pid): row for row, pid in enumerate(self.product_ids.tolist()) if row > 0}
+        if len(rows) != len(self.product_ids) - 1:
+            raise ValueError("product ids are not unique")
+        object.__setattr__(self, "row_of", rows)
+
+    @property
+    def product_count(self) -> int:
+        """P: products without the padding row."""
+        return int(self.product_ids.size) - 1
+
+    def rows_of(self, product_ids: list[str]) -> NDArray[np.int64]:
+        """Rows of the named products; unknown names become row 0."""
+        row_of = self.row_of
+        return np.fromiter(
+            (row_of.get(pid, NO_PRODUCT) for pid in product_ids), np.int64, len(product_ids)
+        )

@@ -1,0 +1,1 @@
+"""From logged behaviour to trained models: data, models, algorithms, evaluation."""
