@@ -72,8 +72,7 @@ class History:
 
     def __post_init__(self) -> None:
         lengths = {
-            a.shape
-            for a in (self.product_rows, self.event_codes, self.times_ms, self.session_mask)
+            a.shape for a in (self.product_rows, self.event_codes, self.times_ms, self.session_mask)
         }
         if len(lengths) != 1:
             raise ValueError(f"history columns differ in shape: {sorted(lengths)}")

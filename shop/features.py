@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from shop.events import EVENT_CODES, EventType, History
 
-FEATURE_VERSION = 1  # raise on any change of meaning; a release carries the version it was made with
+FEATURE_VERSION = (
+    1  # raise on any change of meaning; a release carries the version it was made with
+)
 
 CONTEXT_CODES = ("device", "country", "segment", "placement", "hour", "weekday")
 CONTEXT_VALUES = (
@@ -184,9 +186,7 @@ def candidate_values(
     `taste_log_price` comes from `mean_log_price`; None for a shopper without history.
     """
     log_price = log_price_of(price_minor)
-    to_taste = (
-        np.zeros_like(log_price) if taste_log_price is None else log_price - taste_log_price
-    )
+    to_taste = np.zeros_like(log_price) if taste_log_price is None else log_price - taste_log_price
     return np.stack(
         [log_price, discount, item_item, to_taste.astype(np.float32)], axis=-1, dtype=np.float32
     )

@@ -122,7 +122,9 @@ def read_manifest(text: str, key: bytes) -> Manifest:
     _check_names(manifest)
     expected = hmac.new(key, manifest.unsigned_bytes(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(expected, manifest.signature):
-        raise ReleaseRejected(f"{manifest.release}: signature does not match; not signed by this shop")
+        raise ReleaseRejected(
+            f"{manifest.release}: signature does not match; not signed by this shop"
+        )
     return manifest
 
 

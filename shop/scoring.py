@@ -42,16 +42,16 @@ class Scores:
 class ValueWeights:
     """What an outcome is worth to the shop, in minor units. Zero switches a term off."""
 
-    satisfied_purchase_minor: float  # worth of a kept purchase beyond its margin (the shopper returns)
+    satisfied_purchase_minor: (
+        float  # worth of a kept purchase beyond its margin (the shopper returns)
+    )
     margin_share: float  # how much of the margin counts, 0..1
     return_cost_minor: float  # handling and freight of one return
     cart_minor: float
     click_minor: float
 
 
-def expected_value(
-    scores: Scores, offers: Offers, weights: ValueWeights
-) -> NDArray[np.float64]:
+def expected_value(scores: Scores, offers: Offers, weights: ValueWeights) -> NDArray[np.float64]:
     """[N] expected worth of showing each offer, in minor units: margin after returns plus priorities.
 
     Not finite becomes -inf, so that one NaN cannot win the sort.

@@ -1,0 +1,210 @@
+"""Set up everything Vitrine needs on this machine, inside the project folder. Standard library only.
+
+Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (Triton itself),
+`.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
+skipped while its inputs have not changed. `--check` only says what is missing.
+
+Package indexes, proxies and caches are pip's own business: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and
+pip.conf are honoured. Where pip would choose the CUDA build of torch and the CPU build is wanted,
+pass PyTorch's CPU index in PIP_EXTRA_INDEX_URL.
+"""
+
+import argparse
+import ctypes
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+TRITON = ROOT / ".triton"
+LOCKS = ROOT / "requirements"
+PROTOS = sorted((ROOT / "serving" / "proto").glob("*.proto"))
+STAMPS = VENV / ".stamps"
+SUPPORTED = ((3, 11), (3, 12))
+NEEDED_MB = 6_000  # 2.2 GB environment, 0.4 GB Triton, the world and its models, and pip's cache
+
+
+class SetupFailed(Exception):
+    """Set-up cannot go on; the message names the fix."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="say what is missing, change nothing")
+    arguments = parser.parse_args()
+    steps: list[tuple[str, Callable[[], str], Callable[[], None]]] = [
+        ("application environment (2-3 GB, a minute or two)", _app_inputs, _make_app),
+        ("Vitrine itself", _package_inputs, _make_package),
+        ("Triton server", _server_inputs, _make_server),
+        ("Triton's Python environment", _stub_inputs, _make_stub),
+        ("protobuf modules", _proto_inputs, _make_protos),
+    ]
+    try:
+        _check_machine()
+        missing = [(name, key(), make) for name, key, make in steps if not _is_done(name, key())]
+        if arguments.check:
+            for name, _, _ in missing:
+                print(f"missing: {name}")
+            return 1 if missing else 0
+        for at, (name, fingerprint, make) in enumerate(missing, start=1):
+            print(f"[{at}/{len(missing)}] {name} …", flush=True)
+            started = time.monotonic()
+            make()
+            _mark_done(name, fingerprint)
+            print(f"[{at}/{len(missing)}] {name}: {time.monotonic() - started:.0f} s", flush=True)
+    except SetupFailed as failure:
+        print(f"set-up failed: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("set-up interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _check_machine() -> None:
+    if sys.version_info[:2] not in SUPPORTED:
+        raise SetupFailed(
+            f"Python {sys.version_info.major}.{sys.version_info.minor} runs this; 3.11 or 3.12 is"
+            " needed. Install python3.11 and pass it on: make PYTHON=python3.11 …"
+        )
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        raise SetupFailed("Triton's wheel is for Linux on x86-64; this machine is another")
+    free_mb = shutil.disk_usage(ROOT).free // 1_000_000
+    if not VENV.exists() and free_mb < NEEDED_MB:
+        raise SetupFailed(f"{free_mb} MB free here, about {NEEDED_MB} MB are needed")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = []
+    if importlib.util.find_spec("ensurepip") is None:
+        packages.append(f"python{version}-venv")
+    if not _has_libpython(version):
+        packages.append(f"libpython{version}")
+    if packages:
+        _install_system(packages)
+
+
+def _has_libpython(version: str) -> bool:
+    """Triton's python backend links libpython; a static Python has none beside it."""
+    name = f"libpython{version}.so.1.0"
+    if (Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib") / name).exists():
+        return True
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def _install_system(packages: list[str]) -> None:
+    command = f"apt-get install -y --no-install-recommends {' '.join(packages)}"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise SetupFailed(f"system packages are missing; as root: {command}")
+    print(f"system packages missing: {command}", flush=True)
+    _run(["apt-get", "update", "-qq"], "apt-get")
+    _run(command.split(), "apt-get")
+
+
+def _digest(*paths: Path) -> str:
+    digest = hashlib.sha256(sys.version.encode())
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _app_inputs() -> str:
+    return _digest(LOCKS / "app.lock")
+
+
+def _package_inputs() -> str:
+    return _digest(LOCKS / "app.lock", ROOT / "pyproject.toml")
+
+
+def _server_inputs() -> str:
+    return _digest(LOCKS / "triton-server.lock")
+
+
+def _stub_inputs() -> str:
+    return _digest(LOCKS / "triton-stub.lock")
+
+
+def _proto_inputs() -> str:
+    return _digest(LOCKS / "app.lock", *PROTOS)
+
+
+def _stamp(name: str) -> Path:
+    return STAMPS / hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _is_done(name: str, fingerprint: str) -> bool:
+    stamp = _stamp(name)
+    return stamp.exists() and stamp.read_text() == fingerprint and _results_exist(name)
+
+
+def _results_exist(name: str) -> bool:
+    needed = {
+        "Triton server": TRITON / "server",
+        "Triton's Python environment": TRITON / "stub" / "bin" / "python",
+        "protobuf modules": ROOT / "serving" / "proto" / "recommendations_pb2.py",
+    }.get(name, VENV / "bin" / "python")
+    return needed.exists()
+
+
+def _mark_done(name: str, fingerprint: str) -> None:
+    STAMPS.mkdir(parents=True, exist_ok=True)
+    _stamp(name).write_text(fingerprint)
+
+
+def _make_app() -> None:
+    _make_venv(VENV)
+    _pip(VENV, "-r", str(LOCKS / "app.lock"))
+
+
+def _make_package() -> None:
+    _pip(VENV, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+
+
+def _make_server() -> None:
+    shutil.rmtree(TRITON / "server", ignore_errors=True)
+    lock = LOCKS / "triton-server.lock"
+    _pip(VENV, "--no-deps", "--target", str(TRITON / "server"), "-r", str(lock))
+
+
+def _make_stub() -> None:
+    _make_venv(TRITON / "stub")
+    _pip(TRITON / "stub", "-r", str(LOCKS / "triton-stub.lock"))
+
+
+def _make_protos() -> None:
+    outputs = [f"--{kind}=." for kind in ("python_out", "grpc_python_out", "pyi_out")]
+    names = [str(path.relative_to(ROOT)) for path in PROTOS]
+    _run([str(VENV / "bin" / "python"), "-m", "grpc_tools.protoc", "-I", ".", *outputs, *names])
+
+
+def _make_venv(folder: Path) -> None:
+    if (folder / "bin" / "python").exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _run([sys.executable, "-m", "venv", str(folder)])
+
+
+def _pip(venv: Path, *arguments: str) -> None:
+    bar = "on" if sys.stderr.isatty() else "off"
+    options = ["--quiet", "--disable-pip-version-check", "--progress-bar", bar]
+    _run([str(venv / "bin" / "python"), "-m", "pip", "install", *options, *arguments])
+
+
+def _run(command: list[str], name: str | None = None) -> None:
+    result = subprocess.run(command, cwd=ROOT, check=False)
+    if result.returncode:
+        raise SetupFailed(f"{name or ' '.join(command[:6])} ended with {result.returncode}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
