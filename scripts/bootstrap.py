@@ -1,4 +1,4 @@
-"""Set up everything Vitrine needs on this machine, inside the project folder. Standard library only.
+"""Set up all that Vitrine needs on this machine, inside the project folder. Standard library only.
 
 Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is

@@ -1,1 +1,1 @@
-"""What the shop means: values and decisions, pure. numpy in, numpy out; no clock, disk or network."""
+"""What the shop means: values and decisions. numpy in, numpy out; no clock, disk or network."""

@@ -1,7 +1,7 @@
 """Catalogue: the products of one release, as aligned columns.
 
-Row 0 means "no product": it pads histories and candidate lists and is never shown. Real products are
-rows 1..P, the same rows in the FAISS index, in the ranker's feature table and in every array here.
+Row 0 means "no product": it pads histories and candidate lists and is never shown. Real products
+are rows 1..P, the same rows in the FAISS index, in the ranker's feature table and in every array.
 Shapes: R = P + 1 rows.
 """
 

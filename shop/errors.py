@@ -21,7 +21,7 @@ class VitrineError(Exception):
 
 
 class InvalidRequest(VitrineError):
-    """A field of the request is wrong; `field` is its protobuf path, `reason` says what is allowed."""
+    """A field is wrong; `field` is its protobuf path, `reason` says what is allowed."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(field, reason)

@@ -55,6 +55,9 @@ HISTORY_TYPES: frozenset[EventType] = frozenset(
 )
 HISTORY_CODES: NDArray[np.int64] = np.array(sorted(EVENT_CODES[t] for t in HISTORY_TYPES))
 
+# Interactions kept per shopper. Features count within them, so stores and training must cut alike.
+HISTORY_LIMIT = 200
+
 # What counts as wanting a product: the two-tower model's positives.
 WANTED_TYPES: frozenset[EventType] = frozenset(
     {EventType.CLICK, EventType.CART, EventType.PURCHASE}

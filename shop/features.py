@@ -3,7 +3,7 @@
 Both the gateway and the training set builder call these functions, so a feature cannot differ
 between them. Everything is a plain function of its arguments; time is an argument.
 
-Shapes: T history length (padded), C context codes, V context values, N candidates, F candidate values.
+Shapes: T history length (padded), C context codes, V context values, N candidates, F values of each.
 """
 
 from dataclasses import asdict, dataclass
@@ -44,7 +44,7 @@ _DAYS_PER_YEAR = 365.25
 
 @dataclass(frozen=True, slots=True)
 class FeatureSchema:
-    """Vocabularies and lengths that one release was trained with. Position 0 of every code is "unknown"."""
+    """Vocabularies and lengths that one release was trained with. Code 0 is always "unknown"."""
 
     version: int
     history_length: int  # T
@@ -115,7 +115,10 @@ def _code(value: str, vocabulary: tuple[str, ...]) -> int:
 
 
 def shopper_features(history: History, context: Context, schema: FeatureSchema) -> ShopperFeatures:
-    """What the models know of the shopper at `context.now_ms`; later interactions must not be in `history`."""
+    """What the models know of the shopper at `context.now_ms`.
+
+    `history` must hold nothing that happened later.
+    """
     length = schema.history_length
     rows = np.zeros(length, dtype=np.int64)
     events = np.zeros(length, dtype=np.int64)

@@ -98,7 +98,7 @@ class Manifest:
 
 
 def read_manifest(text: str, key: bytes) -> Manifest:
-    """The manifest, once its form and signature hold. Raises ReleaseRejected, saying what is wrong."""
+    """The manifest, once its form and signature hold. Raises ReleaseRejected, saying why not."""
     try:
         raw = json.loads(text)
         if raw["format"] != RELEASE_FORMAT:

@@ -28,7 +28,7 @@ class Scores:
 
     @staticmethod
     def from_columns(heads: tuple[str, ...], columns: NDArray[np.float32]) -> "Scores":
-        """From the ranker's output columns [N, H], named by `heads`. Purchase must be among them."""
+        """From the ranker's output [N, H], columns named by `heads`; purchase must be among them."""
         by_head = {head: columns[:, at] for at, head in enumerate(heads)}
         return Scores(
             purchase=by_head["purchase"],
@@ -52,7 +52,7 @@ class ValueWeights:
 
 
 def expected_value(scores: Scores, offers: Offers, weights: ValueWeights) -> NDArray[np.float64]:
-    """[N] expected worth of showing each offer, in minor units: margin after returns plus priorities.
+    """[N] expected worth of showing each offer, minor units: margin after returns plus priorities.
 
     Not finite becomes -inf, so that one NaN cannot win the sort.
     """

@@ -57,7 +57,7 @@ def user_tower_spec(schema: FeatureSchema) -> ModelSpec:
 
 
 def ranker_spec(schema: FeatureSchema) -> ModelSpec:
-    """Shopper and candidate rows → one calibrated probability per head, columns as `schema.heads`."""
+    """Shopper and candidate rows → calibrated probabilities, columns as `schema.heads`."""
     return ModelSpec(
         RANKER,
         (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = [p for p in ("shop", "simulator", "training", "export", "serving", "loadtest")]
+PACKAGES = ("shop", "simulator", "training", "export", "serving", "loadtest")
 
 
 @pytest.mark.parametrize("name", [*PACKAGES, "vitrine"])
@@ -35,7 +35,8 @@ def test_no_top_level_module_is_named_like_the_standard_library() -> None:
 
 def test_every_direct_dependency_is_pinned_locked_and_explained() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    direct = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    extras = project["optional-dependencies"].values()
+    direct = [*project["dependencies"], *(name for extra in extras for name in extra)]
     lock = (ROOT / "requirements" / "app.lock").read_text().lower()
     reasons = (ROOT / "docs" / "architecture.md").read_text().lower()
     for requirement in direct:

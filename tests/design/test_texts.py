@@ -1,4 +1,4 @@
-"""What the repository says of itself: no machine's paths, no large files, links that lead somewhere."""
+"""What the repository says of itself: no machine's paths, no large files, no dead links."""
 
 import re
 import subprocess

@@ -137,7 +137,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class SnapshotWriter:
-    """Collects a snapshot and writes it whole: `folder` appears only when `finish` has succeeded."""
+    """Collects a snapshot; its manifest appears only once everything else is written."""
 
     folder: Path
     source: str
