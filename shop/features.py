@@ -3,7 +3,7 @@
 Both the gateway and the training set builder call these functions, so a feature cannot differ
 between them. Everything is a plain function of its arguments; time is an argument.
 
-Shapes: T history length (padded), C context codes, V context values, N candidates, F values of each.
+Shapes: T history length (padded), C context codes, V context values, N candidates, F values each.
 """
 
 from dataclasses import asdict, dataclass

@@ -28,7 +28,7 @@ class Scores:
 
     @staticmethod
     def from_columns(heads: tuple[str, ...], columns: NDArray[np.float32]) -> "Scores":
-        """From the ranker's output [N, H], columns named by `heads`; purchase must be among them."""
+        """From the ranker's output [N, H], columns named by `heads`; purchase must be there."""
         by_head = {head: columns[:, at] for at, head in enumerate(heads)}
         return Scores(
             purchase=by_head["purchase"],
