@@ -37,7 +37,7 @@ def capped_recall_at(hits: NDArray[np.bool_], wanted_counts: NDArray[np.int64], 
 
 def hit_rate_at(hits: NDArray[np.bool_], k: int) -> float:
     """Share of the questions with at least one wanted product in the first k places."""
-    return _mean(hits[:, :k].any(axis=1))
+    return _mean(np.asarray(hits[:, :k].any(axis=1)))
 
 
 def ndcg_at(hits: NDArray[np.bool_], wanted_counts: NDArray[np.int64], k: int) -> float:
