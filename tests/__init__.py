@@ -1,0 +1,1 @@
+"""Tests; the folder decides the marker."""

@@ -1,0 +1,1 @@
+"""Design decisions, kept by tests."""
