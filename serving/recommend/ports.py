@@ -144,7 +144,10 @@ class Impression:
     placement: str
     device: str
     country: str
+    segment: str
+    utc_offset_minutes: int
     release: str
+    first_position: int  # 1-based; 1 unless this is a further page
     product_ids: tuple[str, ...]  # [K]
     propensities: tuple[float, ...]  # [K]
     price_minor: tuple[int, ...]  # [K]
@@ -208,3 +211,22 @@ class ReleaseTables:
     neighbours: Neighbours
     popular_rows: NDArray[np.int64]  # [P] most popular first
     popularity: NDArray[np.float32]  # [R] purchases, smoothed, share of the most popular
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedRelease:
+    """One release, whole. A replica swaps this one reference, so no call ever meets a mix."""
+
+    tables: ReleaseTables
+    user_tower: UserTower
+    ranker: Ranker
+    index: VectorIndex
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BusinessSystems:
+    """The shop's own systems that know what a product costs and whether it can be had."""
+
+    inventory: InventorySystem
+    pricing: PricingSystem
+    promotions: PromotionSystem

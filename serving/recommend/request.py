@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from shop.candidates import Candidates
 from shop.features import Context
 from shop.filters import Filter
 from shop.offers import Offers
 from shop.scoring import Scores
+from shop.slate import Slate
+from shop.tokens import Page
 
 
 class Degradation(StrEnum):
@@ -58,7 +57,7 @@ class Ask:
     session_id: str
     context: Context
     page_size: int
-    page: "Page | None"  # set when the caller asked for a further page
+    page: Page | None  # from `shop.tokens.decode_page`, when the caller asked for a further page
     recent_events: tuple[RecentEvent, ...]
     context_product_ids: tuple[str, ...]
     cart_product_ids: tuple[str, ...]
@@ -67,29 +66,6 @@ class Ask:
     strict_filtering: bool
     diversity: float
     explain: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Page:
-    """The rest of a list that was already ordered: later pages come from it, unchanged."""
-
-    release: str
-    expires_ms: int
-    offset: int
-    rows: NDArray[np.int64]  # [M] the whole order, as catalogue rows of `release`
-    values: NDArray[np.float32]  # [M]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slate:
-    """The ordered list to show.  Shapes: K shown products, aligned columns."""
-
-    rows: NDArray[np.int64]  # [K] catalogue rows
-    at: NDArray[np.intp]  # [K] positions in the offers and scores of this call
-    values: NDArray[np.float64]  # [K] expected value, minor units
-    propensities: NDArray[np.float64]  # [K] probability of this product at this position
-    explored: NDArray[np.bool_]  # [K]
-    rules: tuple[tuple[str, ...], ...]  # [K] names of the rules that moved the product
 
 
 @dataclass(slots=True)
@@ -106,15 +82,16 @@ class Losses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """Everything the codec needs to write a reply."""
+    """Everything the codec needs to write a reply.  Shapes: K shown products, N looked up."""
 
     ask: Ask
     release: str
-    slate: Slate
-    candidates: Candidates
-    offers: Offers
-    scores: Scores | None  # None: not ranked, retrieval order
-    degraded: tuple[tuple[str, Degradation], ...]
+    first_position: int  # 1 on the first page; where in the whole order this page begins
+    slate: Slate  # K products
+    candidates: Candidates  # N; a further page no longer knows its sources: all scores are NaN
+    offers: Offers  # N
+    scores: Scores | None  # N; None: not ranked, or a further page
+    degraded: tuple[tuple[str, Degradation], ...]  # stage and reason
     stage_ms: Mapping[str, float]
     next_page: Page | None
     missing_product_ids: tuple[str, ...]
