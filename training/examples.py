@@ -263,7 +263,8 @@ def _seconds_between(
     high = (firsts + counts // 2)[found]
     medians = np.zeros(moment_count, dtype=np.float64)
     medians[found] = np.where(low == high, pauses_s[low], (pauses_s[low] + pauses_s[high]) / 2.0)
-    return np.log1p(np.maximum(medians, 0.0))
+    logged: NDArray[np.float64] = np.log1p(np.maximum(medians, 0.0))
+    return logged
 
 
 def _seasons(times_ms: NDArray[np.int64]) -> NDArray[np.float32]:

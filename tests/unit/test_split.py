@@ -16,7 +16,7 @@ _DAY_MS = 86_400_000
 def a_snapshot(days: np.ndarray, *, source: str = "world", first_ms: int = 0) -> Snapshot:
     times = first_ms + (days * _DAY_MS).astype(np.int64)
     nothing = np.zeros(times.size, dtype=np.int64)
-    columns = {name: nothing for name in Events.__slots__} | {"times_ms": times}
+    columns = dict.fromkeys(Events.__slots__, nothing) | {"times_ms": times}
     manifest = SnapshotManifest(
         "s", 1, source, "EUR", {}, int(times[0]), int(times[-1]), True, True, {}
     )
