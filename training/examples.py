@@ -111,6 +111,31 @@ def build_histories(snapshot: Snapshot) -> Histories:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Touches:
+    """The first time a product was wanted in a session, in time order.  Shapes: W touches."""
+
+    events_at: NDArray[np.intp]  # [W] positions in Snapshot.events
+    strongest: NDArray[np.int64]  # [W] event code of the most committed deed in that session
+
+
+def wanted_touches(snapshot: Snapshot) -> Touches:
+    """One touch per shopper, session and product: a click and its purchase are one wish."""
+    events = snapshot.events
+    at = np.flatnonzero(np.isin(events.codes, WANTED_CODES))
+    order = np.lexsort((at, events.product_rows[at], events.session_ids[at], events.user_rows[at]))
+    at = at[order]
+    columns = (events.user_rows[at], events.session_ids[at], events.product_rows[at])
+    is_first = np.ones(at.size, dtype=np.bool_)
+    is_first[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    firsts = np.flatnonzero(is_first)
+    strongest = np.zeros(0, dtype=np.int64)
+    if firsts.size:  # codes grow with commitment: click 2, cart 3, purchase 6
+        strongest = np.maximum.reduceat(events.codes[at].astype(np.int64), firsts)
+    by_time = np.argsort(at[firsts])
+    return Touches(at[firsts][by_time], strongest[by_time])
+
+
 def moments_of_events(
     snapshot: Snapshot, schema: FeatureSchema, events_at: NDArray[np.intp]
 ) -> Moments:
