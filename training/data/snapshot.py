@@ -10,6 +10,7 @@ Shapes: P products, U shoppers, E events.
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +27,19 @@ from shop.events import EVENT_CODES, EventType
 SNAPSHOT_SCHEMA = 1
 PRODUCTS, SHOPPERS, EVENTS = "products.parquet", "shoppers.parquet", "events.parquet"
 QUARANTINE, MANIFEST = "quarantine.jsonl", "manifest.json"
+
+# What no shop's data exceeds; a value outside is a fault of the row. Checked here and at import.
+FIRST_MS, LAST_MS = 631_152_000_000, 4_102_444_800_000  # 1990 to 2100
+MAX_ID_CHARACTERS = 128
+MAX_TEXT_CHARACTERS = 2_000
+MAX_PRICE_MINOR = 100_000_000
+MAX_QUANTITY = (
+    10_000  # UK giftware: two lines of 541 909 are beyond it, both typing errors, cancelled
+)
+# Quarantined rows written out in full; beyond it they are counted only, so that a file of nothing
+# but bad rows fills neither the memory nor the disk.
+MAX_QUARANTINE_LINES = 100_000
+_MAX_RAW_CHARACTERS = 200
 
 PRODUCT_COLUMNS = pa.schema(
     [
@@ -88,6 +102,8 @@ class SnapshotManifest:
     repeats: bool  # shoppers come back for the same product, so seen products stay candidates
     sha256: dict[str, str]  # table -> digest
     notes: tuple[str, ...] = ()
+    faults: dict[str, int] = field(default_factory=dict)  # quarantined rows per fault
+    left_out: dict[str, int] = field(default_factory=dict)  # sound rows not used, per reason
 
     def event_types(self) -> frozenset[EventType]:
         """The event types this data really has."""
@@ -145,18 +161,26 @@ class SnapshotWriter:
     time_is_real: bool = True
     repeats: bool = True
     notes: list[str] = field(default_factory=list)
-    _quarantine: list[dict[str, Any]] = field(default_factory=list)
+    _quarantine: list[str] = field(default_factory=list)
+    _faults: Counter[str] = field(default_factory=Counter)
+    _left_out: Counter[str] = field(default_factory=Counter)
 
     def quarantine(self, *, file: str, row: int, fault: str, raw: dict[str, Any]) -> None:
         """Set one bad row aside, with where it stood and what is wrong with it."""
-        self._quarantine.append(
-            {"file": file, "row": row, "fault": fault, "raw": {k: str(v) for k, v in raw.items()}}
-        )
+        self._faults[fault] += 1
+        if len(self._quarantine) < MAX_QUARANTINE_LINES:
+            cells = {str(k): str(v)[:_MAX_RAW_CHARACTERS] for k, v in raw.items()}
+            line = {"file": file, "row": row, "fault": fault, "raw": cells}
+            self._quarantine.append(json.dumps(line))
+
+    def leave_out(self, reason: str, count: int) -> None:
+        """Count rows that are not wrong but are no interaction of a known shopper and a product."""
+        self._left_out[reason] += count
 
     @property
     def quarantined_count(self) -> int:
         """Rows set aside so far."""
-        return len(self._quarantine)
+        return self._faults.total()
 
     def finish(self, products: pa.Table, shoppers: pa.Table, events: pa.Table) -> SnapshotManifest:
         """Write the tables and the manifest. Events must be in time order.
@@ -172,15 +196,14 @@ class SnapshotWriter:
             EVENTS: _fitted(events, EVENT_COLUMNS, EVENTS),
         }
         if min(t.num_rows for t in tables.values()) == 0:
-            raise DataRejected(f"nothing usable: {({n: t.num_rows for n, t in tables.items()})}")
+            raise DataRejected(f"nothing usable: { ({n: t.num_rows for n, t in tables.items()}) }")
         times = tables[EVENTS]["time_ms"].to_numpy()
         if np.any(np.diff(times) < 0):
             raise DataRejected("events are not in time order; sort by time_ms")
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
             pq.write_table(table, self.folder / name, compression="zstd")
-        lines = [json.dumps(row, ensure_ascii=False) for row in self._quarantine]
-        (self.folder / QUARANTINE).write_text("".join(f"{line}\n" for line in lines))
+        (self.folder / QUARANTINE).write_text("".join(f"{line}\n" for line in self._quarantine))
         manifest = self._manifest(tables, times)
         part = self.folder / f"{MANIFEST}.part"
         part.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
@@ -210,6 +233,8 @@ class SnapshotWriter:
             repeats=self.repeats,
             sha256=digests,
             notes=tuple(self.notes),
+            faults=dict(self._faults),
+            left_out=dict(self._left_out),
         )
 
 
