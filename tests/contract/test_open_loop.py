@@ -1,0 +1,121 @@
+"""The generator against a real, tiny gRPC server."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+import pytest
+
+from loadtest.openloop import OK, Call, LoadPlan, generate, run_apart
+from serving.proto import recommendations_pb2 as pb
+from serving.proto import recommendations_pb2_grpc as rpc
+
+
+@dataclass
+class Door(rpc.RecommendationsServicer):
+    """Answers slowly, badly, or well, as told."""
+
+    takes_s: float = 0.0
+    fails_every: int = 0
+    address: str = ""
+    seen: list[pb.RecommendRequest] = field(default_factory=list)
+    events: list[pb.Event] = field(default_factory=list)
+
+    def Recommend(
+        self, request: pb.RecommendRequest, context: grpc.ServicerContext
+    ) -> pb.RecommendResponse:
+        self.seen.append(request)
+        threading.Event().wait(self.takes_s)
+        if self.fails_every and len(self.seen) % self.fails_every == 0:
+            context.abort(grpc.StatusCode.INTERNAL, "as told")
+        return pb.RecommendResponse(
+            items=[pb.RecommendedProduct(product_id="p1")],
+            degraded=[pb.Degradation(stage="ranking", reason="NO_RANKING")],
+            stage_ms={"ranking": 1.5, "total": 2.0},
+            scored_count=500,
+            request_id=request.request_id,
+            attribution_token="token",
+        )
+
+    def LogEvents(
+        self, request: pb.LogEventsRequest, context: grpc.ServicerContext
+    ) -> pb.LogEventsResponse:
+        self.events.extend(request.events)
+        return pb.LogEventsResponse(accepted=len(request.events))
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    answering = Door()
+    server = grpc.server(ThreadPoolExecutor(max_workers=1))  # one at a time: calls queue
+    rpc.add_RecommendationsServicer_to_server(answering, server)
+    answering.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield answering
+    server.stop(None).wait()
+
+
+def a_plan(door: Door, at_s: list[float], *, clicks: bool = False) -> LoadPlan:
+    calls = [
+        Call(
+            pb.RecommendRequest(user_id=f"u{n}", request_id=f"r{n}").SerializeToString(),
+            clicks=clicks,
+        )
+        for n in range(len(at_s))
+    ]
+    return LoadPlan(door.address, np.array(at_s), calls, timeout_s=5.0, channels=2)
+
+
+def test_every_call_is_sent_once_and_recorded_with_what_the_reply_says(door: Door) -> None:
+    log = generate(a_plan(door, [n / 200 for n in range(40)]))
+    assert sorted(r.user_id for r in door.seen) == sorted(f"u{n}" for n in range(40))
+    assert len(log) == 40
+    assert set(log.codes) == {OK}
+    assert set(log.scored) == {500}
+    assert log.degraded[0] == ("ranking NO_RANKING",)
+    assert set(log.stages) == {"ranking", "total"}
+    assert np.all(log.stage_ms[:, log.stages.index("ranking")] == 1.5)
+
+
+def test_a_slow_server_shows_its_queue_because_latency_counts_from_the_intended_time(
+    door: Door,
+) -> None:
+    door.takes_s = 0.05
+    log = generate(a_plan(door, [n / 100 for n in range(10)]))
+    # ten calls within 0.1 s, one at a time of 50 ms each: the last one waited for the others
+    assert log.latency_ms[-1] > 350
+    assert np.all(log.late_ms < 200)
+
+
+def test_failed_calls_are_recorded_by_code(door: Door) -> None:
+    door.fails_every = 4
+    log = generate(a_plan(door, [n / 200 for n in range(12)]))
+    assert np.count_nonzero(log.codes == "INTERNAL") == 3
+
+
+def test_calls_that_warm_up_are_sent_but_not_recorded(door: Door) -> None:
+    log = generate(a_plan(door, [-0.2, -0.1, 0.0, 0.1], clicks=True))
+    assert len(door.seen) == 4
+    assert len(log) == 2
+    assert log.event_latency_ms.size == 2
+
+
+def test_a_click_follows_with_the_token_of_the_list_it_was_on(door: Door) -> None:
+    log = generate(a_plan(door, [0.0], clicks=True))
+    (event,) = door.events
+    assert (event.type, event.product_id, event.attribution_token) == ("click", "p1", "token")
+    assert (event.user_id, event.idempotency_key) == ("u0", "r0-click")
+    assert log.event_latency_ms.size == 1
+    assert log.event_errors == 0
+
+
+def test_the_generator_runs_in_a_process_of_its_own(door: Door) -> None:
+    cpu_before = time.process_time()
+    log = run_apart(a_plan(door, [n / 100 for n in range(20)])).result(timeout=60)
+    assert len(log) == 20
+    assert log.generator_cpu_s > 0
+    assert time.process_time() - cpu_before < 5
