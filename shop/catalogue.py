@@ -21,19 +21,23 @@ class Catalogue:
     titles: NDArray[np.str_]  # [R]
     category_codes: NDArray[np.int64]  # [R] into category_names, 0 = none
     brand_codes: NDArray[np.int64]  # [R] into brand_names, 0 = none
-    category_names: tuple[str, ...]
-    brand_names: tuple[str, ...]
+    category_names: tuple[str, ...]  # by code: category_names[0] is ""
+    brand_names: tuple[str, ...]  # by code: brand_names[0] is ""
     list_price_minor: NDArray[np.int64]  # [R] price at export, in minor units of `currency`
     cost_minor: NDArray[np.int64]  # [R] purchase cost; where unknown, settings' default margin
     cost_known: NDArray[np.bool_]  # [R]
     currency: str
     row_of: dict[str, int] = field(init=False)
+    category_code_of: dict[str, int] = field(init=False)
+    brand_code_of: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
         rows = {str(pid): row for row, pid in enumerate(self.product_ids.tolist()) if row > 0}
         if len(rows) != len(self.product_ids) - 1:
             raise ValueError("product ids are not unique")
         object.__setattr__(self, "row_of", rows)
+        object.__setattr__(self, "category_code_of", _codes(self.category_names, "category"))
+        object.__setattr__(self, "brand_code_of", _codes(self.brand_names, "brand"))
 
     @property
     def product_count(self) -> int:
@@ -46,3 +50,9 @@ class Catalogue:
         return np.fromiter(
             (row_of.get(pid, NO_PRODUCT) for pid in product_ids), np.int64, len(product_ids)
         )
+
+
+def _codes(names: tuple[str, ...], what: str) -> dict[str, int]:
+    if not names or names[0] != "":
+        raise ValueError(f'{what} names are not by code: name 0 must be "", unknown')
+    return {name: code for code, name in enumerate(names)}

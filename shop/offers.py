@@ -36,7 +36,8 @@ class Offers:
     def discount(self) -> NDArray[np.float32]:
         """[N] share of the list price taken off, 0..1."""
         listed = np.maximum(self.list_price_minor, 1)
-        return np.clip(1.0 - self.price_minor / listed, 0.0, 1.0).astype(np.float32)
+        off: NDArray[np.float64] = np.clip(1.0 - self.price_minor / listed, 0.0, 1.0)
+        return off.astype(np.float32)
 
     def is_sellable(self, *, sell_unknown_stock: bool) -> NDArray[np.bool_]:
         """[N] priced, and not known to be gone.
@@ -46,4 +47,8 @@ class Offers:
         in_stock = ~self.stock_tracked | np.where(
             self.stock_known, self.stock > 0, sell_unknown_stock
         )
-        return self.price_known & in_stock
+        return np.asarray(self.price_known & in_stock, dtype=np.bool_)
+
+    def taken(self, positions: NDArray[np.intp]) -> "Offers":
+        """The offers at these positions, in this order."""
+        return Offers(**{name: getattr(self, name)[positions] for name in Offers.__slots__})

@@ -27,6 +27,8 @@ POPULARITY_FILE = "popularity.npz"
 HISTORIES_FILE = "histories.parquet"
 USER_TOWER_FILE = "user_tower.onnx"
 RANKER_FILE = "ranker.onnx"
+USER_TOWER_CONFIG_FILE = "user_tower.pbtxt"  # Triton's, written from this release's schema
+RANKER_CONFIG_FILE = "ranker.pbtxt"
 REQUIRED_FILES = (
     CATALOGUE_FILE,
     SCHEMA_FILE,
@@ -37,6 +39,8 @@ REQUIRED_FILES = (
     HISTORIES_FILE,
     USER_TOWER_FILE,
     RANKER_FILE,
+    USER_TOWER_CONFIG_FILE,
+    RANKER_CONFIG_FILE,
 )
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _RELEASE_ID = re.compile(r"[a-z0-9][a-z0-9-]{2,63}")

@@ -89,7 +89,7 @@ def encode_page(page: Page, key: bytes, *, fingerprint: bytes) -> str:
 
 
 def decode_page(token: str, key: bytes, *, fingerprint: bytes, now_ms: int) -> Page:
-    """Raises InvalidRequest("page_token", …) if foreign, damaged, expired or from another request."""
+    """Raises InvalidRequest("page_token", …) if foreign, damaged, expired or of another request."""
     field: TokenField = "page_token"
     expires_ms, body = _opened(field, token, key, now_ms)
     if not hmac.compare_digest(body.take(FINGERPRINT_BYTES), fingerprint):

@@ -1,6 +1,6 @@
 """Ports: what the request's way needs from the outside, one small protocol each.
 
-`serving/adapters` implements them on real systems, `serving/adapters/memory.py` in memory for tests.
+`serving/adapters` implements them on real systems, its `memory.py` in memory for tests.
 All raise `DependencyTimeout` or `DependencyUnavailable`, never a foreign error. `timeout_s` is the
 share of the deadline the call may use.
 
@@ -22,7 +22,7 @@ from shop.neighbours import Neighbours
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredHistory:
-    """A shopper's logged interactions, oldest first, as stored: products by id, sessions by name."""
+    """A shopper's logged interactions, oldest first: products by id, sessions by name."""
 
     product_ids: tuple[str, ...]  # [T]
     event_codes: NDArray[np.int64]  # [T]

@@ -1,4 +1,4 @@
-"""What one call asks and what it gets, after the codec and before it. Checked values, no protobuf."""
+"""What one call asks and what it gets: checked values, no protobuf."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

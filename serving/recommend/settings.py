@@ -1,0 +1,92 @@
+"""Settings of a request's way. `serving/settings.py` reads them; here is what they mean and allow.
+
+A bound that is broken raises ValueError, with the setting's name first.
+"""
+
+from dataclasses import dataclass, field
+
+from shop.blend import Quotas
+from shop.explore import ExplorationSettings
+from shop.rules import Caps
+from shop.scoring import ValueWeights
+
+
+@dataclass(frozen=True, slots=True)
+class StageBudgets:
+    """The most each stage may take, and what is left when the caller names no deadline.
+
+    p99 is to stay under 100 ms (requirements R1) with every stage at its budget at once:
+    8 + 20 + 12 + 10 + 40 + 5 = 95.
+    """
+
+    total_ms: float = 100.0  # requirements R1
+    history_ms: float = 8.0  # an LMDB read is well under 1 ms; the rest is room for a busy machine
+    tower_ms: float = (
+        20.0  # a Triton call costs ~0.8 ms on two cores, p99 of the path 19 ms at 300/s
+    )
+    index_ms: float = (
+        12.0  # 1M × 64, k = 500: flat 8.3 ms on one thread is the worst index we serve
+    )
+    lookups_ms: float = (
+        10.0  # "a few milliseconds" (requirements I1), three bulk calls side by side
+    )
+    ranking_ms: float = 40.0  # ranker over 500 is ~1 ms of arithmetic; the rest is queueing at peak
+    reserve_ms: float = 5.0  # slate, reply and wire: together ~1 ms, five times that at p99
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            _require(getattr(self, name) > 0, f"{name}: must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSettings:
+    """How long a price or a stock figure counts as current, and what holds after that."""
+
+    ttl_ms: int = 2_000  # a sold-out product disappears from lists within two seconds
+    price_max_age_ms: int = 600_000  # shops reprice a few times a day; ten minutes risk one change
+    stock_max_age_ms: int = 120_000  # a fast seller empties a shelf in minutes
+    sell_unknown_stock: bool = True  # the basket checks again; an empty window sells nothing
+    default_margin: float = 0.3  # of the price, where the purchase cost is unknown; a retail habit
+    breaker_failures: int = 5  # in a row: a single lost packet must not open it
+    breaker_open_ms: int = 1_000  # one probe a second is no load, and recovery shows within it
+
+    def __post_init__(self) -> None:
+        for name in ("ttl_ms", "breaker_failures", "breaker_open_ms"):
+            _require(getattr(self, name) > 0, f"{name}: must be above 0")
+        _require(0.0 <= self.default_margin < 1.0, "default_margin: must be 0 or more, and below 1")
+        for name in ("price_max_age_ms", "stock_max_age_ms"):
+            _require(getattr(self, name) >= self.ttl_ms, f"{name}: must be at least ttl_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendSettings:
+    """Everything about recommending that a shop may want otherwise."""
+
+    quotas: Quotas = field(default_factory=Quotas)
+    budgets: StageBudgets = field(default_factory=StageBudgets)
+    offers: OfferSettings = field(default_factory=OfferSettings)
+    caps: Caps = field(default_factory=Caps)
+    exploration: ExplorationSettings = field(default_factory=ExplorationSettings)
+    value: ValueWeights = field(
+        default_factory=lambda: ValueWeights(
+            # Margin leads, by requirements R4 ("expected margin after returns + priorities").
+            satisfied_purchase_minor=200.0,  # a kept sale of a product without margin is worth 2.00
+            margin_share=1.0,
+            return_cost_minor=500.0,  # freight and handling of one parcel back
+            cart_minor=5.0,  # small against a purchase: they break ties where purchases are rare
+            click_minor=1.0,
+        )
+    )
+    page_ttl_ms: int = (
+        900_000  # fifteen minutes of browsing; prices are looked up again on each page
+    )
+    attribution_ttl_ms: int = 7_776_000_000  # 90 days: a return comes weeks after the purchase
+
+    def __post_init__(self) -> None:
+        for name in ("page_ttl_ms", "attribution_ttl_ms"):
+            _require(getattr(self, name) > 0, f"{name}: must be above 0")
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)

@@ -1,0 +1,105 @@
+"""Blend: one list of candidates out of what several sources propose.
+
+Every source delivers products best first. The one at place p (0-based) of a source with quota q
+gets the key (p + ½) / q, and the smallest keys come first: a source with twice the quota appears
+twice as often, at every length of the list. What several sources propose stands where its best key
+puts it and keeps every source's score. A source beyond its quota fills what others left free.
+Exploration comes after everybody's quota: its products are there to be tried at chosen places, not
+to be a good guess.
+
+Shapes: N candidates, S sources, M proposed by one source.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shop.candidates import SOURCE_COUNT, Candidates, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How many candidates each source is asked for, and how many there are in the end.
+
+    The shares are choices, not measurements: the two-tower model is the only source that sees the
+    whole context, so it gets more than half.
+    """
+
+    two_tower: int = 350
+    item_item: int = 150
+    history: int = 40  # more than anyone's recent favourites
+    popular: int = 40
+    exploration: int = 20  # the pool of the exploration slots
+    candidates: int = 500  # N ≈ 500 by design; the ranker's longest bucket
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: must not be below 0")
+        if not 0 < self.candidates <= 500:
+            raise ValueError("candidates: must be 1 to 500, the longest list the ranker takes")
+        if self.two_tower + self.item_item + self.history + self.popular == 0:
+            raise ValueError("two_tower: 0 like all other sources, so nothing could be proposed")
+
+    def of(self, source: Source) -> int:
+        """How many candidates `source` is asked for."""
+        return int(getattr(self, source.name.lower()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposal:
+    """What one source proposes, best first, without duplicates."""
+
+    source: Source
+    rows: NDArray[np.int64]  # [M]
+    scores: NDArray[np.float32]  # [M] the source's own measure
+
+    def __len__(self) -> int:
+        return int(self.rows.size)
+
+
+def interleave(proposals: Sequence[Proposal], quotas: Quotas) -> Candidates:
+    """At most `quotas.candidates` products, each source in proportion to its quota."""
+    keys = [_interleaved_keys(proposal, quotas) for proposal in proposals]
+    return _merge(proposals, keys, quotas.candidates)
+
+
+def stack(proposals: Sequence[Proposal], count: int) -> Candidates:
+    """At most `count` products: all of the first proposal, then what the second adds, and so on."""
+    keys = [
+        at + np.arange(len(proposal)) / max(1, len(proposal))
+        for at, proposal in enumerate(proposals)
+    ]
+    return _merge(proposals, keys, count)
+
+
+def _interleaved_keys(proposal: Proposal, quotas: Quotas) -> NDArray[np.float64]:
+    keys = (np.arange(len(proposal)) + 0.5) / max(1, quotas.of(proposal.source))
+    return 1.0 + keys * 1e-9 if proposal.source is Source.EXPLORATION else keys
+
+
+def _merge(
+    proposals: Sequence[Proposal], keys: Sequence[NDArray[np.float64]], count: int
+) -> Candidates:
+    if not proposals:
+        return Candidates(np.zeros(0, np.int64), np.zeros((0, SOURCE_COUNT), np.float32))
+    rows = np.concatenate([proposal.rows for proposal in proposals])
+    key = np.concatenate(keys)
+    order = np.argsort(key, kind="stable")  # ties: the proposal named first
+    unique, first = np.unique(rows[order], return_index=True)
+    kept = unique[np.argsort(first)][:count]
+    return Candidates(kept, _scores_of(kept, proposals))
+
+
+def _scores_of(rows: NDArray[np.int64], proposals: Sequence[Proposal]) -> NDArray[np.float32]:
+    scores = np.full((rows.size, SOURCE_COUNT), np.nan, dtype=np.float32)
+    by_row = np.argsort(rows)
+    ascending = rows[by_row]
+    for proposal in proposals:
+        at = np.searchsorted(ascending, proposal.rows)
+        at = np.minimum(at, max(0, rows.size - 1))
+        found = ascending[at] == proposal.rows if rows.size else np.zeros(len(proposal), np.bool_)
+        scores[by_row[at[found]], proposal.source] = proposal.scores[found]
+    return scores

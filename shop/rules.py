@@ -1,0 +1,148 @@
+"""Rules: what moves a product in the list apart from its value. Each rule is a function.
+
+Rules work on an order that is already by value, and answer with a new order of its places.
+An unknown category or brand (code 0) is nobody's kin: it is neither spread nor capped.
+
+Shapes: M places of the order, N candidates.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shop.offers import Offers
+
+
+class Rule(StrEnum):
+    """Names of the rules, as an explanation shows them."""
+
+    DIVERSITY = "diversity"  # put lower, because its category stood above already
+    CATEGORY_CAP = "category_cap"  # put on a later page: the category had its share
+    BRAND_CAP = "brand_cap"
+    EXPLORATION = "exploration"  # put into an exploration slot
+    MADE_WAY = "made_way"  # gave its place to an explored product
+    OUTSIDE_FILTER = "outside_filter"  # fills a list that the filter left short
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The most of a page that one category or brand may take. 1.0 is no cap.
+
+    The shares are choices: half a page still reads as a shop window, not as a shelf.
+    """
+
+    category_share: float = 0.5
+    brand_share: float = 0.5
+    pages: int = 2  # few shoppers look further; beyond these pages value alone decides
+
+    def __post_init__(self) -> None:
+        for name in ("category_share", "brand_share"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(f"{name}: must be above 0 and at most 1")
+        if self.pages < 0:
+            raise ValueError("pages: must not be below 0")
+
+
+def is_eligible(
+    offers: Offers, *, excluded_rows: NDArray[np.int64], sell_unknown_stock: bool
+) -> NDArray[np.bool_]:
+    """[N] which offers may be shown at all: sellable now, and not excluded by the caller."""
+    sellable = offers.is_sellable(sell_unknown_stock=sell_unknown_stock)
+    return sellable & ~np.isin(offers.rows, excluded_rows)
+
+
+def spread(
+    values: NDArray[np.float64], categories: NDArray[np.int64], diversity: float
+) -> NDArray[np.intp]:
+    """[M] places in their new order, given `values` best first.
+
+    The second product of a category counts (1 - diversity) of its value, the third that squared,
+    and so on: whoever passed by the first lamp wants the next one less. At 0 nothing moves, at 1
+    the categories take turns. A value of 0 or less is left alone.
+
+    This is the greedy choice of maximal marginal relevance with "same category" as similarity:
+    within a category the order cannot change, so each product's discount is known beforehand and
+    one sort replaces the loop.
+    """
+    if diversity <= 0.0 or values.size < 2:
+        return np.arange(values.size, dtype=np.intp)
+    before = _same_before(categories)
+    with np.errstate(invalid="ignore"):  # -inf × 0 on values that are left alone
+        worth = np.where(values > 0.0, values * (1.0 - diversity) ** before, values)
+    return np.asarray(np.lexsort((before, -worth)), dtype=np.intp)
+
+
+def _same_before(categories: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[M] how many places above have the same known category."""
+    by_category = np.argsort(categories, kind="stable")
+    ordered = categories[by_category]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[starts, ordered.size])
+    before = np.empty(categories.size, dtype=np.int64)
+    before[by_category] = np.arange(ordered.size) - np.repeat(starts, lengths)
+    before[categories == 0] = 0
+    return before
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Capped:
+    """An order after caps."""
+
+    order: NDArray[np.intp]  # [M] places of the order that was given
+    by_category: NDArray[np.intp]  # places that had to wait for a later page
+    by_brand: NDArray[np.intp]
+
+
+def keep_caps(
+    categories: NDArray[np.int64], brands: NDArray[np.int64], caps: Caps, *, page_size: int
+) -> Capped:
+    """Fill the first pages so that no category or brand takes more than its share of any of them.
+
+    What is over the cap waits for the next page and comes first there. A page that nothing else can
+    fill takes over-cap products after all: a full page of lamps beats half a page.
+    """
+    category_cap = math.ceil(caps.category_share * page_size)
+    brand_cap = math.ceil(caps.brand_share * page_size)
+    category_of, brand_of = categories.tolist(), brands.tolist()
+    order: list[int] = []
+    over_category: set[int] = set()
+    over_brand: set[int] = set()
+    rest: list[int] = list(range(len(category_of)))
+    for _ in range(caps.pages):
+        if not rest:
+            break
+        page: list[int] = []
+        waiting: list[int] = []
+        category_count: Counter[int] = Counter()
+        brand_count: Counter[int] = Counter()
+        looked_at = 0
+        for place in rest:
+            if len(page) == page_size:
+                break
+            looked_at += 1
+            category, brand = category_of[place], brand_of[place]
+            if category and category_count[category] >= category_cap:
+                over_category.add(place)
+                waiting.append(place)
+            elif brand and brand_count[brand] >= brand_cap:
+                over_brand.add(place)
+                waiting.append(place)
+            else:
+                page.append(place)
+                category_count[category] += 1
+                brand_count[brand] += 1
+        missing = page_size - len(page)
+        order += page + waiting[:missing]
+        rest = waiting[missing:] + rest[looked_at:]
+    return Capped(
+        np.array(order + rest, dtype=np.intp), _places(over_category), _places(over_brand)
+    )
+
+
+def _places(places: Iterable[int]) -> NDArray[np.intp]:
+    return np.array(sorted(places), dtype=np.intp)
