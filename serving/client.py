@@ -7,7 +7,7 @@ it once, in a `with`.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 import grpc
 from google.protobuf import any_pb2
@@ -32,7 +32,30 @@ _DEFAULT_TIMEOUT_S = 5.0
 _DEFAULT_RETRY_MS = 100
 
 
-class Client:
+class RequestFields(TypedDict, total=False):
+    """The usual fields of a `RecommendRequest`, for calls without a message; see the proto."""
+
+    placement: str
+    visitor_id: str
+    user_id: str
+    session_id: str
+    context_product_ids: Sequence[str]
+    query: str
+    device: str
+    country: str
+    page_size: int
+    page_token: str
+    filter: str
+    strict_filtering: bool
+    exclude_product_ids: Sequence[str]
+    diversity: float
+    explain: bool
+    validate_only: bool
+    request_id: str
+    deadline_ms: int
+
+
+class VitrineClient:
     """Asks one door. Every call raises an error of `shop.errors`."""
 
     def __init__(self, address: str, *, timeout_s: float = _DEFAULT_TIMEOUT_S) -> None:
@@ -58,9 +81,15 @@ class Client:
         self._channel.close()
 
     def recommend(
-        self, request: pb.RecommendRequest, *, timeout_s: float | None = None
+        self,
+        request: pb.RecommendRequest | None = None,
+        *,
+        timeout_s: float | None = None,
+        **fields: Unpack[RequestFields],
     ) -> pb.RecommendResponse:
-        """A ranked list for one shopper and one placement."""
+        """A ranked list for one shopper and one placement, asked as a message or by its fields."""
+        if request is None:
+            request = pb.RecommendRequest(**fields)
         with self._our_errors():
             response: pb.RecommendResponse = self._recommendations.Recommend(
                 request, timeout=timeout_s or self._timeout_s

@@ -1,21 +1,35 @@
 """Ports on the loopback: free ones, and whether something listens."""
 
+import random
 import socket
 
 LOOPBACK = "127.0.0.1"
+# Below the range from which the kernel takes ports for outgoing connections: a client that keeps
+# trying to reconnect could otherwise be given the server's own port, and hold it.
+_FIRST, _LAST = 10_000, 19_999
 
 
-def free_port(preferred: int = 0) -> int:
-    """`preferred` if nobody has it, else any that is free now."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError("no free port on the loopback")
+def free_port(preferred: int | None = None) -> int:
+    """`preferred` if nobody has it, else any that is free now. Raises OSError if none is."""
+    if preferred is not None and is_free(preferred):
+        return preferred
+    candidates = list(range(_FIRST, _LAST + 1))
+    random.shuffle(candidates)  # two stacks that start together should not try the same ones
+    for port in candidates:
+        if is_free(port):
+            return port
+    raise OSError(f"no free port from {_FIRST} to {_LAST}")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen here now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
 
 
 def is_listening(port: int) -> bool:

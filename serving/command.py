@@ -1,0 +1,179 @@
+"""Commands that ask the door: `vitrine recommend` and `vitrine event`."""
+
+import argparse
+import json
+import sys
+import uuid
+from pathlib import Path
+
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from serving.client import VitrineClient
+from serving.proto import recommendations_pb2 as pb
+from serving.stack.folder import StateFolder
+from shop.events import EventType
+from shop.features import PLACEMENTS
+
+_MAX_PAGE = 500
+_TIMEOUT_S = 5.0
+
+
+def add_recommend_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `vitrine recommend`."""
+    parser.add_argument("--user", required=True, metavar="U", help="shopper; may be unknown")
+    parser.add_argument("--session", default="", metavar="S", help="session id")
+    parser.add_argument("--placement", default="home", choices=PLACEMENTS, help="default: home")
+    parser.add_argument("--filter", default="", metavar="F", help="e.g. 'price < 50 AND in_stock'")
+    parser.add_argument("-n", type=_page_size, default=20, metavar="N", help="1 to 500, default 20")
+    parser.add_argument(
+        "--explain", action="store_true", help="probabilities, value and rules of every product"
+    )
+    parser.add_argument("--json", action="store_true", help="the reply as one JSON object")
+    add_address_argument(parser)
+
+
+def add_event_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `vitrine event`."""
+    types = [str(event) for event in EventType if event is not EventType.SEARCH]
+    parser.add_argument("type", choices=types, metavar="TYPE", help=", ".join(types))
+    parser.add_argument("--user", required=True, metavar="U", help="shopper; may be new")
+    parser.add_argument("--product", required=True, metavar="P", help="product id")
+    parser.add_argument("--session", default="", metavar="S", help="session id")
+    parser.add_argument("--token", default="", help="attribution token of the list it came from")
+    parser.add_argument("--json", action="store_true", help="the receipt as one JSON object")
+    add_address_argument(parser)
+
+
+def add_address_argument(parser: argparse.ArgumentParser) -> None:
+    """Where the door is, if not in the stack that runs here."""
+    parser.add_argument(
+        "--address", metavar="H:P", help="gRPC door; default: the stack that runs here"
+    )
+
+
+def door_address(arguments: argparse.Namespace) -> str:
+    """Raises DependencyUnavailable, naming the fix, if no door was named and no stack runs here."""
+    if arguments.address:
+        return str(arguments.address)
+    folder: Path = arguments.state_dir
+    return StateFolder(folder).running().door
+
+
+def run_recommend(arguments: argparse.Namespace) -> int:
+    """Asks once and prints the list."""
+    request = pb.RecommendRequest(
+        user_id=arguments.user,
+        session_id=arguments.session,
+        placement=arguments.placement,
+        filter=arguments.filter,
+        page_size=arguments.n,
+        explain=arguments.explain,
+    )
+    with VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S) as client:
+        reply = client.recommend(request)
+    if arguments.json:
+        _write_json(MessageToDict(reply, preserving_proto_field_name=True))
+    else:
+        Console().print(_shown(request, reply))
+    return 0
+
+
+def run_event(arguments: argparse.Namespace) -> int:
+    """Logs one event and prints the receipt."""
+    event = pb.Event(
+        idempotency_key=uuid.uuid4().hex,
+        type=arguments.type,
+        user_id=arguments.user,
+        session_id=arguments.session,
+        product_id=arguments.product,
+        attribution_token=arguments.token,
+    )
+    with VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S) as client:
+        receipt = client.log_events([event])
+    if arguments.json:
+        _write_json(MessageToDict(receipt, preserving_proto_field_name=True))
+        return 0
+    unknown = f"; this release does not know {arguments.product}, it was logged all the same"
+    sys.stdout.write(
+        f"logged: {arguments.type} of {arguments.product} by {arguments.user}"
+        f"{unknown if receipt.unknown_product_ids else ''}\n"
+    )
+    return 0
+
+
+def _page_size(text: str) -> int:
+    try:
+        size = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; give 1 to {_MAX_PAGE}") from error
+    if not 1 <= size <= _MAX_PAGE:
+        raise argparse.ArgumentTypeError(f"{size} products cannot be asked for; 1 to {_MAX_PAGE}")
+    return size
+
+
+def _shown(request: pb.RecommendRequest, reply: pb.RecommendResponse) -> Group:
+    parts: list[Table | Text] = [_items(reply)]
+    if request.explain:
+        parts.append(_explanations(reply))
+    if not reply.items:
+        parts.append(Text("No eligible product. A narrower filter than the catalogue allows?"))
+    losses = (f"degraded: {loss.stage} {loss.reason}" for loss in reply.degraded)
+    parts.extend(Text(loss, "yellow") for loss in losses)
+    stages = "  ".join(f"{name} {ms:.1f}" for name, ms in reply.stage_ms.items())
+    parts.append(
+        Text(f"{reply.scored_count} candidates scored by {reply.release}  ·  ms: {stages}")
+    )
+    return Group(*parts)
+
+
+def _items(reply: pb.RecommendResponse) -> Table:
+    table = Table("#", "product", "title", title_justify="left")
+    for name in ("price", "stock", "score"):
+        table.add_column(name, justify="right")
+    table.add_column("reason")
+    table.add_column("sources")
+    for rank, item in enumerate(reply.items, start=1):
+        table.add_row(
+            str(rank),
+            item.product_id,
+            Text(item.title, overflow="ellipsis", no_wrap=True),
+            _price(item, reply.currency),
+            str(item.stock) if item.HasField("stock") else "–",
+            f"{item.score:.2f}",
+            pb.Reason.Name(item.reason).lower(),
+            ", ".join(item.sources),
+        )
+    return table
+
+
+def _price(item: pb.RecommendedProduct, currency: str) -> str:
+    price = f"{item.price_minor / 100:,.2f} {currency}"
+    if item.list_price_minor > item.price_minor:
+        price += f" (−{1 - item.price_minor / item.list_price_minor:.0%})"
+    return price
+
+
+def _explanations(reply: pb.RecommendResponse) -> Table:
+    table = Table("#", "product")
+    for name in ("click", "cart", "purchase", "return", "value", "propensity"):
+        table.add_column(name, justify="right")
+    table.add_column("rules")
+    for rank, item in enumerate(reply.items, start=1):
+        why = item.explanation
+        heads = ("click", "cart", "purchase", "return_risk")
+        table.add_row(
+            str(rank),
+            item.product_id,
+            *(f"{getattr(why, head):.2%}" if why.HasField(head) else "–" for head in heads),
+            f"{why.expected_value_minor / 100:.3f}",
+            f"{why.propensity:.3f}",
+            ", ".join(why.rules),
+        )
+    return table
+
+
+def _write_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

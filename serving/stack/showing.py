@@ -1,0 +1,107 @@
+"""Showing: a stack and its processes as a person or a script reads them."""
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+from rich.table import Table
+from rich.text import Text
+
+from serving.stack.folder import StackState
+from serving.stack.processes import descendants
+
+_MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessMemory:
+    """One process of the stack. PSS shares pages among those who map them; its sum is honest."""
+
+    service: str
+    pid: int
+    command: str
+    rss_bytes: int
+    pss_bytes: int
+
+
+def memory_of(state: StackState) -> list[ProcessMemory]:
+    """Every living process of the stack, the supervisor first, then service by service."""
+    roots = [("supervisor", state.supervisor_pid)]
+    roots += [(service.name, service.pid) for service in state.services if service.pid is not None]
+    seen: set[int] = {pid for name, pid in roots if name != "supervisor"}
+    found = []
+    for name, pid in sorted(roots, key=lambda root: root[0] == "supervisor"):
+        below = [p for p in descendants(pid) if p.pid not in seen]
+        seen |= {p.pid for p in below}
+        for process in [psutil.Process(pid) if psutil.pid_exists(pid) else None, *below]:
+            entry = None if process is None else _memory(name, process)
+            found += [] if entry is None else [entry]
+    return found
+
+
+def _memory(service: str, process: psutil.Process) -> ProcessMemory | None:
+    try:
+        memory = process.memory_full_info()
+        words = process.cmdline() or [process.name()]
+    except psutil.Error:  # gone meanwhile
+        return None
+    return ProcessMemory(service, process.pid, _short(words), memory.rss, memory.pss)
+
+
+def _short(words: list[str]) -> str:
+    """What tells one process from another: the module or program, not the path to Python."""
+    if "-m" in words[:-1]:
+        return words[words.index("-m") + 1]
+    program = words[0].rsplit("/", 1)[-1]
+    if program.startswith("python") and len(words) > 1:
+        return words[1].rsplit("/", 1)[-1]
+    return program
+
+
+def lost_lately(reasons: list[list[str]]) -> dict[str, int]:
+    """How often each reason was given in the last requests."""
+    return dict(Counter(reason for request in reasons for reason in request))
+
+
+def as_json(state: StackState, *, serves: bool, lost: dict[str, int]) -> dict[str, Any]:
+    """A JSON object for `status --json`."""
+    memory = memory_of(state)
+    return {
+        **asdict(state),
+        "serves": serves,
+        "degradations": lost,
+        "uptime_s": round(time.time() - state.started_ms / 1000),
+        "processes": [asdict(process) for process in memory],
+        "rss_bytes": sum(process.rss_bytes for process in memory),
+        "pss_bytes": sum(process.pss_bytes for process in memory),
+    }
+
+
+def as_table(state: StackState, *, serves: bool, lost: dict[str, int]) -> tuple[Table, Text]:
+    """The services as a table, and the lines under it."""
+    memory = memory_of(state)
+    table = Table("service", "pid", "state", "restarts", "memory", "log")
+    for service in state.services:
+        pss = sum(p.pss_bytes for p in memory if p.service == service.name)
+        table.add_row(
+            service.name,
+            "-" if service.pid is None else str(service.pid),
+            Text("ready", "green") if service.is_ready else Text("not ready", "red"),
+            str(service.restarts),
+            f"{pss / _MB:.0f} MB",
+            service.log,
+        )
+    total = sum(process.pss_bytes for process in memory)
+    uptime_min = (time.time() - state.started_ms / 1000) / 60
+    losses = ", ".join(f"{why} ×{n}" for why, n in sorted(lost.items())) or "none"
+    lines = [
+        f"door      {state.door}  ({'serving' if serves else 'not serving: ' + state.phase})",
+        f"release   {state.release}  (from {state.source}, {state.profile} profile)",
+        f"memory    {total / _MB:.0f} MB over {len(memory)} processes, shared pages counted once",
+        f"up        {uptime_min:.0f} min, supervisor {state.supervisor_pid}",
+        f"degraded  {losses}  (last requests)",
+        *(f"{name:9} {address}" for name, address in state.addresses.items()),
+    ]
+    return table, Text("\n".join(lines))
