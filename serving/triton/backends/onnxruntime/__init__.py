@@ -1,0 +1,1 @@
+"""The `onnxruntime` backend for servers built without it; imported by Triton's stubs only."""

@@ -1,0 +1,134 @@
+"""Triton backend `onnxruntime`: serves `platform: "onnxruntime_onnx"` models on the CPU.
+
+A Triton image brings this backend as a library; the server from the package index does not, so
+there this module takes its place (a python-based backend, run in Triton's stub process). It reads
+the same configuration, down to the thread parameters' names, and one thing more: it loads no file
+but the one that the release's signed manifest, lying beside the model, names.
+
+It runs in the stub's own environment (numpy 1, ONNX Runtime) and imports nothing of ours but
+`shop.release`, which `serving.triton.runtime` copies beside it.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import triton_python_backend_utils as pb_utils
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from shop.errors import ReleaseRejected
+from shop.release import MANIFEST, check_file, read_manifest
+
+KEY_FILE_VARIABLE = "VITRINE_RELEASE_KEY_FILE"  # set by serving.triton.process
+
+# Each kind of failure is a class of its own there, without a common base.
+_RUN_ERRORS = tuple(
+    kind
+    for kind in vars(ort_state).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+)
+
+Feed = dict[str, Any]
+
+
+class TritonPythonModel:
+    """One instance of one model version."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the signed model. A ReleaseRejected becomes the load's error in Triton."""
+        config = json.loads(args["model_config"])
+        model = _signed_model(
+            Path(args["model_repository"]) / args["model_version"],
+            config["default_model_filename"] or "model.onnx",
+            model_name=args["model_name"],
+            version=int(args["model_version"]),
+        )
+        self._session = ort.InferenceSession(
+            model, _session_options(config), providers=["CPUExecutionProvider"]
+        )
+        self._inputs = [entry["name"] for entry in config["input"]]
+        self._outputs = [entry["name"] for entry in config["output"]]
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """One response per request, in order; equal shapes share one run of the model."""
+        feeds = [self._feed(request) for request in requests]
+        responses: list[Any] = [None] * len(requests)
+        for members in _equal_shapes(feeds):
+            answers = self._answers([feeds[at] for at in members])
+            for at, answer in zip(members, answers, strict=True):
+                responses[at] = answer
+        return responses
+
+    def _feed(self, request: Any) -> Feed:
+        return {
+            name: pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+            for name in self._inputs
+        }
+
+    def _answers(self, feeds: list[Feed]) -> list[Any]:
+        try:
+            return self._run(feeds)
+        except _RUN_ERRORS as error:
+            if len(feeds) == 1:
+                return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
+            # One bad request must not fail its neighbours in the batch: each again, alone.
+            return [self._answers([feed])[0] for feed in feeds]
+
+    def _run(self, feeds: list[Feed]) -> list[Any]:
+        if len(feeds) == 1:
+            joined = feeds[0]
+        else:
+            joined = {n: np.concatenate([feed[n] for feed in feeds]) for n in self._inputs}
+        arrays = self._session.run(self._outputs, joined)
+        ends = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]
+        parts = [np.split(array, ends) for array in arrays]
+        return [
+            pb_utils.InferenceResponse(
+                [
+                    pb_utils.Tensor(name, part[at])
+                    for name, part in zip(self._outputs, parts, strict=True)
+                ]
+            )
+            for at in range(len(feeds))
+        ]
+
+
+def _equal_shapes(feeds: list[Feed]) -> list[list[int]]:
+    """Positions of the feeds, those of equal shapes (the batch aside) together."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for at, feed in enumerate(feeds):
+        groups.setdefault(tuple(array.shape[1:] for array in feed.values()), []).append(at)
+    return list(groups.values())
+
+
+def _session_options(config: dict[str, Any]) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = _count(config, "intra_op_thread_count")
+    options.inter_op_num_threads = _count(config, "inter_op_thread_count")
+    # Idle threads that spin would take the cores from the gateway.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _count(config: dict[str, Any], parameter: str) -> int:
+    return int(config.get("parameters", {}).get(parameter, {}).get("string_value", "1"))
+
+
+def _signed_model(folder: Path, file_name: str, *, model_name: str, version: int) -> bytes:
+    """The model's bytes, hashed as read, so that what was checked is what is loaded."""
+    key_file = os.environ.get(KEY_FILE_VARIABLE)
+    if not key_file:
+        raise ReleaseRejected(f"{KEY_FILE_VARIABLE} is not set, so nothing can be verified")
+    key = bytes.fromhex(Path(key_file).read_text().strip())
+    manifest = read_manifest((folder / MANIFEST).read_text(), key)
+    if manifest.version != version:
+        raise ReleaseRejected(
+            f"{manifest.release} is version {manifest.version}, but lies in folder {version}"
+        )
+    model = (folder / file_name).read_bytes()
+    check_file(manifest, f"{model_name}.onnx", len(model), hashlib.sha256(model).hexdigest())
+    return model

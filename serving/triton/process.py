@@ -1,0 +1,252 @@
+"""Process: one run of Triton's server, from start to the last trace of it.
+
+Starting, stopping and cleaning up; when to do which is the supervisor's business. The server
+listens on the loopback only (its version predates several security fixes), and administration asks
+for a secret that is new at every start.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import hashlib
+import os
+import random
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.triton.runtime import TritonRuntime
+from shop.errors import DependencyUnavailable
+
+LOOPBACK = "127.0.0.1"
+KEY_FILE_VARIABLE = "VITRINE_RELEASE_KEY_FILE"  # read by backends/onnxruntime
+_ADMIN_PROTOCOLS = "model-repository,shared-memory,trace,logging"
+_ADMIN_HEADER = "vitrine"
+_SHARED_MEMORY = Path("/dev/shm")
+_PR_SET_PDEATHSIG = 1
+# Below the range from which the kernel takes ports for outgoing connections: a client that keeps
+# trying to reconnect could otherwise be given the server's own port and hold it.
+_FIRST_PORT, _LAST_PORT = 20_000, 29_999
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the server listens, all on the loopback."""
+
+    grpc: int
+    metrics: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """Everything that stays the same when the server is started again."""
+
+    runtime: TritonRuntime
+    repository: Path
+    key_file: Path
+    log_file: Path
+    ports: Ports
+    shared_memory_prefix: str  # of every segment this stack's servers make
+
+
+def shared_memory_prefix(state_folder: Path) -> str:
+    """Different for every stack on the machine, the same whenever this one is started."""
+    return f"vitrine_{hashlib.sha256(str(state_folder.resolve()).encode()).hexdigest()[:12]}_"
+
+
+def free_port(rng: random.Random, taken: frozenset[int] = frozenset()) -> int:
+    """A loopback port nobody listens on. Raises DependencyUnavailable if none turns up."""
+    for _ in range(200):
+        port = rng.randint(_FIRST_PORT, _LAST_PORT)
+        if port not in taken and is_free(port):
+            return port
+    raise DependencyUnavailable("triton", f"no free port in {_FIRST_PORT}-{_LAST_PORT}")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+class ServerProcess:
+    """One running server with its stubs. Make it with `start`; end it with `stop` or `kill`."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, plan: ServerPlan, admin_secret: str
+    ) -> None:
+        self._process = process
+        self._plan = plan
+        self.admin_headers = {f"triton-grpc-protocol-{_ADMIN_HEADER}": admin_secret}
+
+    @staticmethod
+    async def start(plan: ServerPlan) -> "ServerProcess":
+        """Returns before the server listens. Call from the main thread, see `_die_with`."""
+        _kill_leftovers(plan.shared_memory_prefix)
+        remove_shared_memory(plan.shared_memory_prefix)
+        admin_secret = secrets.token_hex(16)
+        plan.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with plan.log_file.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *_command(plan, admin_secret),
+                env=_environment(plan),
+                cwd=plan.runtime.backends_folder.parent,  # stubs import from it first
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # stubs join the group, so that one signal reaches all
+                preexec_fn=_die_with(os.getpid()),
+            )
+        return ServerProcess(process, plan, admin_secret)
+
+    @property
+    def pid(self) -> int:
+        """The server's process id, which is its group's too."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative for a signal."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Returns the exit code once the server is gone."""
+        return await self._process.wait()
+
+    def cpu_ticks(self) -> int:
+        """Processor time used, in clock ticks; a frozen server uses none. 0 once gone."""
+        fields = _proc_stat(self._process.pid)
+        return int(fields[11]) + int(fields[12]) if fields else 0
+
+    def stubs_of(self, model_file: Path) -> frozenset[int]:
+        """Process ids of the stubs that serve this file."""
+        return frozenset(
+            pid
+            for pid in _processes_with(self._plan.shared_memory_prefix)
+            if str(model_file).encode() in _command_line(pid)
+        )
+
+    def kill_stubs(self, pids: frozenset[int]) -> None:
+        """End those of the stubs that are still there."""
+        for pid in pids & _processes_with(self._plan.shared_memory_prefix):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def stop(self, timeout_s: float) -> None:
+        """Let running inferences finish, then end; killed if that takes longer than `timeout_s`."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), timeout_s)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """End server and stubs at once, frozen ones too, and remove their shared memory."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        remove_shared_memory(self._plan.shared_memory_prefix)
+
+
+def remove_shared_memory(prefix: str) -> int:
+    """Remove the segments that killed servers left behind; returns how many there were."""
+    removed = 0
+    for segment in _SHARED_MEMORY.glob(f"{prefix}*"):
+        segment.unlink(missing_ok=True)
+        removed += 1
+    return removed
+
+
+def _kill_leftovers(prefix: str) -> None:
+    """End what outlived a killed supervisor; a frozen stub would stay for ever."""
+    for pid in _processes_with(prefix):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _processes_with(prefix: str) -> frozenset[int]:
+    """Servers and stubs of one stack: its shared memory's name is an argument of each."""
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return frozenset(pid for pid in pids if _is_ours(_command_line(pid), prefix.encode()))
+
+
+def _is_ours(command_line: list[bytes], prefix: bytes) -> bool:
+    program = command_line[0].rsplit(b"/", 1)[-1] if command_line else b""
+    return program in (b"tritonserver", b"triton_python_backend_stub") and any(
+        prefix in argument for argument in command_line
+    )
+
+
+def _command_line(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # it ended meanwhile, or is another user's
+        return []
+
+
+def _proc_stat(pid: int) -> list[str]:
+    """The fields after the program's name, the first being the state."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _command(plan: ServerPlan, admin_secret: str) -> list[str]:
+    return [
+        str(plan.runtime.server_file),
+        f"--model-repository={plan.repository}",
+        "--model-control-mode=explicit",
+        "--exit-on-error=false",
+        # Configurations are complete; completing them would start every stub twice.
+        "--disable-auto-complete-config",
+        f"--backend-directory={plan.runtime.backends_folder}",
+        f"--cache-directory={plan.runtime.caches_folder}",
+        f"--backend-config=python,shm-region-prefix-name={plan.shared_memory_prefix}",
+        "--pinned-memory-pool-byte-size=0",
+        "--exit-timeout-secs=5",
+        "--allow-http=false",
+        f"--grpc-address={LOOPBACK}",
+        f"--grpc-port={plan.ports.grpc}",
+        f"--grpc-restricted-protocol={_ADMIN_PROTOCOLS}:{_ADMIN_HEADER}={admin_secret}",
+        f"--metrics-address={LOOPBACK}",
+        f"--metrics-port={plan.ports.metrics}",
+        "--allow-gpu-metrics=false",
+        "--log-format=ISO8601",
+    ]
+
+
+def _environment(plan: ServerPlan) -> dict[str, str]:
+    """Only what is needed: a stub finds its environment by PATH, libpython by the library path."""
+    stub_path = plan.runtime.stub_folder / "bin"
+    return {
+        "PATH": f"{stub_path}{os.pathsep}{os.defpath}",
+        "LD_LIBRARY_PATH": plan.runtime.library_path,
+        "HOME": str(plan.repository.parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        KEY_FILE_VARIABLE: str(plan.key_file),
+    }
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """What the child does before it becomes the server: ask to be killed when its parent is.
+
+    The kernel means the parent's *thread*, so the server must be started from one that lives as
+    long as the process.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after the fork it could deadlock
+
+    def before_exec() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+    return before_exec

@@ -1,0 +1,106 @@
+"""Repository: the folder that Triton loads from, one numbered version per release.
+
+`<state>/model_repository/<model>/config.pbtxt` and `<model>/<version>/{model.onnx, manifest.json}`,
+all copied from release folders; the version is the release's number, its manifest lies beside the
+model so that the backend can check what it loads. The folder holds what is to be served and nothing
+else: promotion puts a version in and takes old ones out, the supervisor follows.
+
+The served folder is assembled in the state folder instead of using git's `model_repository/`
+itself, because several stacks on one machine serve different releases, and because the
+configuration belongs to the release: history length and heads are part of its tensors' shapes.
+"""
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from shop.errors import ReleaseRejected
+from shop.release import MANIFEST, Manifest, read_manifest
+from shop.tensors import MODELS
+
+CONFIG = "config.pbtxt"
+MODEL = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledVersion:
+    """One version that is complete for every model, and what its files looked like."""
+
+    version: int
+    fingerprint: tuple[tuple[str, int, int], ...]  # path, size, modification time in ns
+
+
+def install_version(release_folder: Path, manifest: Manifest, repository: Path) -> None:
+    """Put a verified release's models in; each appears whole or not at all."""
+    for model in MODELS:
+        folder = repository / model
+        folder.mkdir(parents=True, exist_ok=True)
+        config = (release_folder / f"{model}.pbtxt").read_bytes()
+        if not _holds(folder / CONFIG, config):
+            part = folder / f"{CONFIG}.part"
+            part.write_bytes(config)
+            os.replace(part, folder / CONFIG)
+        _place(release_folder, model, folder / str(manifest.version))
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def _place(release_folder: Path, model: str, target: Path) -> None:
+    pairs = {MODEL: release_folder / f"{model}.onnx", MANIFEST: release_folder / MANIFEST}
+    if all(_holds(target / name, source.read_bytes()) for name, source in pairs.items()):
+        return
+    part = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
+    part.chmod(0o755)
+    for name, source in pairs.items():
+        shutil.copyfile(source, part / name)
+    if target.exists():
+        shutil.rmtree(target)
+    part.rename(target)
+
+
+def keep_versions(repository: Path, versions: frozenset[int]) -> None:
+    """Take every other version out of the repository."""
+    for folder in repository.glob("*/*"):
+        if folder.is_dir() and not (folder.name.isdigit() and int(folder.name) in versions):
+            shutil.rmtree(folder)
+
+
+def installed_versions(repository: Path) -> tuple[InstalledVersion, ...]:
+    """The versions that every model has, ascending; what is being put in is not among them."""
+    numbers = [
+        {int(f.name) for f in (repository / model).glob("[0-9]*") if (f / MANIFEST).is_file()}
+        for model in MODELS
+    ]
+    return tuple(
+        InstalledVersion(version, _fingerprint(repository, version))
+        for version in sorted(set.intersection(*numbers))
+    )
+
+
+def _fingerprint(repository: Path, version: int) -> tuple[tuple[str, int, int], ...]:
+    paths = [
+        path
+        for model in MODELS
+        for path in (
+            repository / model / CONFIG,
+            repository / model / str(version) / MODEL,
+            repository / model / str(version) / MANIFEST,
+        )
+    ]
+    stats = [(path, path.stat()) for path in paths if path.is_file()]
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+
+
+def release_of(repository: Path, version: int, key: bytes) -> Manifest:
+    """The one release a version belongs to.
+
+    Raises ReleaseRejected if its models come from two, or the manifest is not signed with `key`.
+    """
+    texts = {(repository / model / str(version) / MANIFEST).read_text() for model in MODELS}
+    if len(texts) != 1:
+        raise ReleaseRejected(f"version {version} mixes models of two releases; promote it again")
+    return read_manifest(texts.pop(), key)
