@@ -10,6 +10,7 @@ import asyncio
 import gc
 import multiprocessing
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -190,7 +191,7 @@ class _Generator:
     ) -> None:
         request = pb.RecommendRequest.FromString(call.body)
         click = pb.Event(
-            idempotency_key=f"{reply.request_id}-click",
+            idempotency_key=uuid.uuid4().hex,
             type="click",
             user_id=request.user_id,
             visitor_id=request.visitor_id,
