@@ -10,26 +10,19 @@ import contextlib
 import ctypes
 import hashlib
 import os
-import random
 import secrets
 import signal
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.triton.runtime import TritonRuntime
-from shop.errors import DependencyUnavailable
+from serving.stack.ports import LOOPBACK
+from serving.triton.runtime import TritonRuntime, server_environment
 
-LOOPBACK = "127.0.0.1"
-KEY_FILE_VARIABLE = "VITRINE_RELEASE_KEY_FILE"  # read by backends/onnxruntime
 _ADMIN_PROTOCOLS = "model-repository,shared-memory,trace,logging"
 _ADMIN_HEADER = "vitrine"
 _SHARED_MEMORY = Path("/dev/shm")
 _PR_SET_PDEATHSIG = 1
-# Below the range from which the kernel takes ports for outgoing connections: a client that keeps
-# trying to reconnect could otherwise be given the server's own port and hold it.
-_FIRST_PORT, _LAST_PORT = 20_000, 29_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +50,6 @@ def shared_memory_prefix(state_folder: Path) -> str:
     return f"vitrine_{hashlib.sha256(str(state_folder.resolve()).encode()).hexdigest()[:12]}_"
 
 
-def free_port(rng: random.Random, taken: frozenset[int] = frozenset()) -> int:
-    """A loopback port nobody listens on. Raises DependencyUnavailable if none turns up."""
-    for _ in range(200):
-        port = rng.randint(_FIRST_PORT, _LAST_PORT)
-        if port not in taken and is_free(port):
-            return port
-    raise DependencyUnavailable("triton", f"no free port in {_FIRST_PORT}-{_LAST_PORT}")
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
 class ServerProcess:
     """One running server with its stubs. Make it with `start`; end it with `stop` or `kill`."""
 
@@ -97,7 +70,7 @@ class ServerProcess:
         with plan.log_file.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *_command(plan, admin_secret),
-                env=_environment(plan),
+                env=server_environment(plan.runtime, plan.key_file),
                 cwd=plan.runtime.backends_folder.parent,  # stubs import from it first
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -222,18 +195,6 @@ def _command(plan: ServerPlan, admin_secret: str) -> list[str]:
         "--allow-gpu-metrics=false",
         "--log-format=ISO8601",
     ]
-
-
-def _environment(plan: ServerPlan) -> dict[str, str]:
-    """Only what is needed: a stub finds its environment by PATH, libpython by the library path."""
-    stub_path = plan.runtime.stub_folder / "bin"
-    return {
-        "PATH": f"{stub_path}{os.pathsep}{os.defpath}",
-        "LD_LIBRARY_PATH": plan.runtime.library_path,
-        "HOME": str(plan.repository.parent),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        KEY_FILE_VARIABLE: str(plan.key_file),
-    }
 
 
 def _die_with(parent: int) -> Callable[[], None]:

@@ -21,6 +21,7 @@ _TRITON = "triton"
 _MEND = "run `make setup` (or `python -m scripts.triton_runtime`)"
 _PROJECT = Path(__file__).resolve().parents[2]
 _OUR_BACKENDS = Path(__file__).resolve().parent / "backends"
+KEY_FILE_VARIABLE = "VITRINE_RELEASE_KEY_FILE"  # read by backends/onnxruntime
 _SHARED_WITH_BACKENDS = ("shop/__init__.py", "shop/errors.py", "shop/release.py")
 
 
@@ -60,6 +61,20 @@ def find_runtime(root: Path = _PROJECT / ".triton") -> TritonRuntime:
     _check_libraries(server_file, library_path)
     _check_libraries(stub_file, library_path)
     return TritonRuntime(server_file, server / "caches", backends, stub, library_path)
+
+
+def server_environment(runtime: TritonRuntime, key_file: Path) -> dict[str, str]:
+    """What server and stubs run with: our own environment, but for what would mislead a stub.
+
+    A stub finds its packages by PATH and its libpython by LD_LIBRARY_PATH.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return inherited | {
+        "PATH": f"{runtime.stub_folder / 'bin'}{os.pathsep}{os.defpath}",
+        "LD_LIBRARY_PATH": runtime.library_path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        KEY_FILE_VARIABLE: str(key_file),
+    }
 
 
 def _python_of(stub: Path) -> tuple[str, str]:

@@ -10,14 +10,14 @@ import contextlib
 import fcntl
 import logging
 import os
-import random
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from serving.adapters.key_files import read_key
-from serving.triton.process import Ports, ServerPlan, free_port, is_free, shared_memory_prefix
+from serving.stack.ports import free_port
+from serving.triton.process import Ports, ServerPlan, shared_memory_prefix
 from serving.triton.runtime import find_runtime
 from serving.triton.status import STATUS_FILE, read_status
 from serving.triton.supervisor import Supervisor
@@ -82,17 +82,16 @@ def only_supervisor(run_folder: Path) -> Iterator[None]:
 
 
 def _ports(status_file: Path) -> Ports:
-    rng = random.Random()
     before = read_status(status_file)
-    if before is not None:
-        grpc, metrics = (
-            int(address.rpartition(":")[2])
-            for address in (before.grpc_address, before.metrics_address)
-        )
-        if is_free(grpc) and is_free(metrics):
-            return Ports(grpc, metrics)
-    grpc = free_port(rng)
-    return Ports(grpc, free_port(rng, frozenset({grpc})))
+    addresses = ("", "") if before is None else (before.grpc_address, before.metrics_address)
+    preferred = [int(a.rpartition(":")[2]) if a else None for a in addresses]
+    try:
+        ports = Ports(free_port(preferred[0]), free_port(preferred[1]))
+        while ports.grpc == ports.metrics:
+            ports = Ports(ports.grpc, free_port())
+    except OSError as error:
+        raise DependencyUnavailable("triton", str(error)) from error
+    return ports
 
 
 async def _run(supervisor: Supervisor, *, die_with_parent: bool) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
+from serving.stack.ports import LOOPBACK
 from serving.triton.models import ModelKeeper
-from serving.triton.process import LOOPBACK, ServerPlan, ServerProcess
+from serving.triton.process import ServerPlan, ServerProcess
 from serving.triton.status import ModelStatus, TritonStatus, write_status
 from shop.errors import DependencyUnavailable
 

@@ -23,7 +23,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from shop.errors import ReleaseRejected
 from shop.release import MANIFEST, check_file, read_manifest
 
-KEY_FILE_VARIABLE = "VITRINE_RELEASE_KEY_FILE"  # set by serving.triton.process
+KEY_FILE_VARIABLE = "VITRINE_RELEASE_KEY_FILE"  # set by serving.triton.runtime
 
 # Each kind of failure is a class of its own there, without a common base.
 _RUN_ERRORS = tuple(
@@ -130,5 +130,16 @@ def _signed_model(folder: Path, file_name: str, *, model_name: str, version: int
             f"{manifest.release} is version {manifest.version}, but lies in folder {version}"
         )
     model = (folder / file_name).read_bytes()
+    _refuse_a_mix(folder)
     check_file(manifest, f"{model_name}.onnx", len(model), hashlib.sha256(model).hexdigest())
     return model
+
+
+def _refuse_a_mix(folder: Path) -> None:
+    """The other models must have the same release in this version, as far as they are there."""
+    own = (folder / MANIFEST).read_bytes()
+    for other in folder.parent.parent.glob(f"*/{folder.name}/{MANIFEST}"):
+        if other.read_bytes() != own:
+            raise ReleaseRejected(
+                f"version {folder.name} mixes two releases: {other.parent.parent.name} has another"
+            )

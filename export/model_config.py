@@ -1,0 +1,113 @@
+"""Model configuration: Triton's `config.pbtxt`, written from `shop/tensors.py`.
+
+One text serves every server: the embedded one on CPU, an image with ONNX Runtime built in, with or
+without a GPU (KIND_AUTO takes what is there). History length, vector size and heads are a release's
+own, so export writes the configuration into the release; git's `model_repository/` shows it for the
+built-in world, and a test keeps that true. Open lengths instead would spare this, but then Triton
+could neither refuse a wrong shape nor warm a model up before the first request.
+"""
+
+from dataclasses import dataclass
+
+from shop.features import FeatureSchema
+from shop.tensors import (
+    CANDIDATE_BUCKETS,
+    RANKER,
+    USER_TOWER,
+    ModelSpec,
+    TensorSpec,
+    ranker_spec,
+    user_tower_spec,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How Triton gathers requests for one execution."""
+
+    max_batch_size: int
+    queue_delay_us: int  # how long a request may wait for company
+    max_queue_size: int  # more are refused at once: they could not be answered in time
+    queue_timeout_us: int  # waiting longer is refused; a request may ask for less
+    instance_count: int
+
+
+# Measured on two cores, see docs/benchmarks.md: without a delay batches form by themselves while
+# the instance is busy, and an idle server answers at once; with one, it loses just that.
+USER_TOWER_BATCHING = Batching(
+    max_batch_size=32,
+    queue_delay_us=0,
+    max_queue_size=256,
+    queue_timeout_us=200_000,
+    instance_count=1,
+)
+RANKER_BATCHING = Batching(
+    max_batch_size=16,
+    queue_delay_us=0,
+    max_queue_size=256,
+    queue_timeout_us=200_000,
+    instance_count=1,
+)
+
+
+def model_configs(schema: FeatureSchema) -> dict[str, str]:
+    """The configuration of every model, by model name."""
+    return {
+        USER_TOWER: model_config(user_tower_spec(schema), USER_TOWER_BATCHING, (1,)),
+        RANKER: model_config(ranker_spec(schema), RANKER_BATCHING, CANDIDATE_BUCKETS),
+    }
+
+
+def model_config(spec: ModelSpec, batching: Batching, free_lengths: tuple[int, ...]) -> str:
+    """The text of one `config.pbtxt`; the model is warmed up once for each of `free_lengths`."""
+    return "\n".join(
+        (
+            "# Written by export/model_config.py; change it there.",
+            f'name: "{spec.name}"',
+            'platform: "onnxruntime_onnx"',
+            f"max_batch_size: {batching.max_batch_size}",
+            "# What lies in the repository is served; promotion puts versions in and takes some out.",
+            "version_policy { all {} }",
+            *(f"input [{_tensor(tensor)}]" for tensor in spec.inputs),
+            *(f"output [{_tensor(tensor)}]" for tensor in spec.outputs),
+            f"instance_group [{{ kind: KIND_AUTO count: {batching.instance_count} }}]",
+            *_dynamic_batching(batching),
+            "# On CPU; a request is parallel to others, not in itself.",
+            'parameters { key: "intra_op_thread_count" value { string_value: "1" } }',
+            'parameters { key: "inter_op_thread_count" value { string_value: "1" } }',
+            *(line for length in free_lengths for line in _warm_up(spec, length)),
+            "",
+        )
+    )
+
+
+def _tensor(tensor: TensorSpec) -> str:
+    return f'{{ name: "{tensor.name}" data_type: TYPE_{tensor.dtype} dims: {list(tensor.shape)} }}'
+
+
+def _dynamic_batching(batching: Batching) -> tuple[str, ...]:
+    return (
+        "dynamic_batching {",
+        f"  max_queue_delay_microseconds: {batching.queue_delay_us}",
+        "  default_queue_policy {",
+        "    timeout_action: REJECT",
+        f"    default_timeout_microseconds: {batching.queue_timeout_us}",
+        "    allow_timeout_override: true",
+        f"    max_queue_size: {batching.max_queue_size}",
+        "  }",
+        "}",
+    )
+
+
+def _warm_up(spec: ModelSpec, length: int) -> tuple[str, ...]:
+    return (
+        "model_warmup {",
+        f'  name: "length {length}"',
+        "  batch_size: 1",
+        *(
+            f'  inputs {{ key: "{tensor.name}" value {{ data_type: TYPE_{tensor.dtype} '
+            f"dims: {[length if dim == -1 else dim for dim in tensor.shape]} zero_data: true }} }}"
+            for tensor in spec.inputs
+        ),
+        "}",
+    )
