@@ -17,15 +17,16 @@ from simulator.choice import (
     examination,
     sigmoid,
 )
-from simulator.lexicon import CATEGORIES
+from simulator.sessions import HAS_NEED, category_choice, draw_categories
 from simulator.settings import WorldSettings
-from simulator.showing import LIST_LENGTH, PLACEMENTS, make_shelf, show_lists
+from simulator.showing import LIST_LENGTH, PLACEMENTS, Occasions, make_shelf, show_lists
 
-CLICK_RATE = 0.09  # of impressions
+CLICK_RATE = 0.10  # of impressions; 0.09 in a log, where sessions also look for complements
 CART_RATE = 0.30  # of clicks
 PURCHASE_RATE = 0.50  # of carts
 RETURN_RATE = 0.12  # of purchases
 _SAMPLE = 1_500  # lists
+_PLACEMENT_SHARES = (0.30, 0.28, 0.16, 0.06, 0.17, 0.03)  # as in a simulated log
 
 
 def calibrated(truth: ChoiceModel, settings: WorldSettings) -> ChoiceModel:
@@ -33,20 +34,16 @@ def calibrated(truth: ChoiceModel, settings: WorldSettings) -> ChoiceModel:
     rng = np.random.default_rng([settings.seed, 4])
     weights = truth.shoppers.visits_per_day
     who = rng.choice(weights.size, _SAMPLE, p=weights / weights.sum())
-    taste = truth.shoppers.category_taste()[who]
-    browse = (taste + rng.gumbel(size=taste.shape)).argmax(axis=1)  # drawn by softmax of taste
-    need = np.where(rng.random(_SAMPLE) < 0.7, browse, NO_NEED)
-    placement = rng.choice(len(PLACEMENTS), _SAMPLE, p=(0.3, 0.28, 0.16, 0.06, 0.17, 0.03))
-    lists = show_lists(
-        truth,
-        make_shelf(truth.products, settings.end_ms),
-        who,
-        need,
-        placement,
-        np.zeros(_SAMPLE, dtype=np.int64),
-        rng.integers(0, len(CATEGORIES), _SAMPLE),
-        rng,
+    turns_to = category_choice(truth)[who]
+    need = np.where(rng.random(_SAMPLE) < HAS_NEED, draw_categories(turns_to, rng), NO_NEED)
+    occasions = Occasions(
+        shopper_rows=who,
+        placement=rng.choice(len(PLACEMENTS), _SAMPLE, p=_PLACEMENT_SHARES),
+        need=need,
+        browse=draw_categories(turns_to, rng),
+        anchor=np.zeros(_SAMPLE, dtype=np.int64),
     )
+    lists = show_lists(truth, make_shelf(truth.products, settings.end_ms), occasions, rng)
     when = Circumstances(
         rng.integers(settings.start_ms, settings.end_ms, _SAMPLE),
         need,
@@ -60,7 +57,7 @@ def calibrated(truth: ChoiceModel, settings: WorldSettings) -> ChoiceModel:
 
 
 def _solve(logits: tuple[NDArray[np.float32], ...], reached: NDArray[np.float32]) -> Intercepts:
-    shares = []
+    shares: list[float] = []
     shown = (reached > 0).astype(np.float32)
     # Clicks are counted per impression, later steps per step before.
     for logit, rate in zip(

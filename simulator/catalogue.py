@@ -100,7 +100,7 @@ def make_products(settings: WorldSettings) -> Products:
     level, spread = _price_levels(price_minor, category)
     rows = settings.product_count
     appeal = rng.normal(0.0, 0.55, rows) + 0.25 * brands.fame[brand]
-    trend = rng.normal(0.0, 0.6, rows)  # shown for reasons that have nothing to do with appeal
+    trend = rng.normal(0.0, 0.4, rows)  # shown for reasons that have nothing to do with appeal
     material_logit = rng.normal(0.0, 0.25, len(MATERIALS))
     return_logit = (
         np.array([c.return_logit for c in CATEGORIES])[category]
@@ -131,7 +131,7 @@ def make_products(settings: WorldSettings) -> Products:
         price_level=_padded(level),
         log_price_spread=_padded(spread),
         appeal=_padded(appeal.astype(np.float32)),
-        exposure=_padded(np.exp(0.9 * appeal + trend).astype(np.float32)),
+        exposure=_padded(np.exp(0.8 * appeal + trend).astype(np.float32)),
         traits=_padded(
             (0.6 * brands.traits[brand] + 0.8 * rng.normal(size=(rows, TRAIT_COUNT))).astype(
                 np.float32

@@ -87,7 +87,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChoiceModel:
-    """The truth of one world. Costs about 60 ns per pair."""
+    """The truth of one world. Costs about 0.2 µs per pair."""
 
     products: Products
     shoppers: Shoppers

@@ -20,19 +20,20 @@ LIST_LENGTH = 24
 _DRAWN = 44  # slots drawn per list: enough for LIST_LENGTH distinct ones nearly always
 PLACEMENTS = ("home", "category", "search", "email", "product", "cart")
 LENGTHS = np.array([24, 24, 24, 20, 20, 20])  # as PLACEMENTS
-# Slot mixture per placement: popular, browse, taste, complement, uniform.
+_POPULAR, _BROWSE, _TASTE, _COMPLEMENT, _UNIFORM = range(5)
+# Slot mixture per placement, in that order.
 _MIXTURE = np.array(
     [
-        [0.40, 0.10, 0.30, 0.05, 0.15],
-        [0.10, 0.60, 0.15, 0.00, 0.15],
-        [0.10, 0.65, 0.10, 0.00, 0.15],
-        [0.45, 0.05, 0.35, 0.05, 0.10],
-        [0.15, 0.40, 0.10, 0.20, 0.15],
-        [0.30, 0.15, 0.10, 0.30, 0.15],
+        [0.22, 0.15, 0.45, 0.05, 0.13],
+        [0.05, 0.55, 0.30, 0.00, 0.10],
+        [0.05, 0.60, 0.25, 0.00, 0.10],
+        [0.25, 0.10, 0.50, 0.05, 0.10],
+        [0.08, 0.37, 0.25, 0.20, 0.10],
+        [0.15, 0.15, 0.30, 0.30, 0.10],
     ]
 )
-_TASTE_DRAWS = 4  # the guess keeps the best of so many, by taste seen through noise
-_TASTE_NOISE = 1.5
+_TASTE_DRAWS = 8  # the guess keeps the best of so many, by taste seen through noise
+_TASTE_NOISE = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,32 +89,31 @@ class Lists:
     shown: NDArray[np.bool_]  # [B, L] False = padding
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Occasions:
+    """Who is to be shown a list, where, and what the shop window can know of the moment."""
+
+    shopper_rows: NDArray[np.int64]  # [B]
+    placement: NDArray[np.int64]  # [B] into PLACEMENTS
+    need: NDArray[np.int64]  # [B] category code, or NO_NEED
+    browse: NDArray[np.int64]  # [B] category to leaf through where there is no need
+    anchor: NDArray[np.int64]  # [B] product looked at last, 0 = none
+
+
 def show_lists(
-    truth: ChoiceModel,
-    shelf: Shelf,
-    shopper_rows: NDArray[np.int64],
-    need: NDArray[np.int64],
-    placement: NDArray[np.int64],
-    anchor: NDArray[np.int64],
-    browse: NDArray[np.int64],
-    rng: np.random.Generator,
+    truth: ChoiceModel, shelf: Shelf, occasions: Occasions, rng: np.random.Generator
 ) -> Lists:
-    """One list per shopper. anchor [B] is the row looked at last, 0 for none; browse [B] is the
-    category to leaf through where there is no need."""
-    wide = (shopper_rows.size, _DRAWN)
-    category = np.where(need == NO_NEED, browse, need)
-    kind = _kinds(placement, rng)
-    drawn = shelf.popular(wide, rng)
+    """One list per occasion."""
+    wide = (occasions.shopper_rows.size, _DRAWN)
+    category = np.where(occasions.need == NO_NEED, occasions.browse, occasions.need)
+    kind = _kinds(occasions.placement, rng)
     leafed = shelf.of_category(np.broadcast_to(category[:, None], wide), rng)
-    drawn = np.where(kind == 1, leafed, drawn)
-    _fill(drawn, kind == 2, _guess_taste(truth, shelf, shopper_rows, kind == 2, browse, rng))
-    drawn = np.where(kind == 3, _complements(truth.products, anchor, leafed, rng), drawn)
-    drawn = np.where(kind == 4, shelf.uniform(wide, rng), drawn)
-    return _arranged(drawn, placement, truth.products, rng)
-
-
-def _fill(drawn: NDArray[np.int64], where: NDArray[np.bool_], values: NDArray[np.int64]) -> None:
-    drawn[where] = values
+    drawn = np.where(kind == _BROWSE, leafed, shelf.popular(wide, rng))
+    drawn[kind == _TASTE] = _guess_taste(truth, shelf, occasions, kind == _TASTE, rng)
+    complements = _complements(truth.products, occasions.anchor, leafed, rng)
+    drawn = np.where(kind == _COMPLEMENT, complements, drawn)
+    drawn = np.where(kind == _UNIFORM, shelf.uniform(wide, rng), drawn)
+    return _arranged(drawn, occasions.placement, truth.products, rng)
 
 
 def _kinds(placement: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -124,16 +124,15 @@ def _kinds(placement: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np
 def _guess_taste(
     truth: ChoiceModel,
     shelf: Shelf,
-    shopper_rows: NDArray[np.int64],
+    occasions: Occasions,
     where: NDArray[np.bool_],
-    browse: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """[slots where it holds] the best of a few draws, by taste seen through noise."""
     lists, _ = np.nonzero(where)
-    pool = np.stack([shelf.popular(lists.shape, rng) for _ in range(_TASTE_DRAWS)], axis=1)
-    pool[:, 0] = shelf.of_category(browse[lists], rng)
-    seen = truth.taste(shopper_rows[lists], pool)
+    pool = shelf.popular((lists.size, _TASTE_DRAWS), rng)
+    pool[:, 0] = shelf.of_category(occasions.browse[lists], rng)
+    seen = truth.taste(occasions.shopper_rows[lists], pool)
     seen = seen + _TASTE_NOISE * rng.standard_normal(pool.shape, dtype=np.float32)
     return pool[np.arange(lists.size), seen.argmax(axis=1)]
 
