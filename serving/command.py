@@ -55,7 +55,7 @@ def add_address_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def door_address(arguments: argparse.Namespace) -> str:
-    """Raises DependencyUnavailable, naming the fix, if no door was named and no stack runs here."""
+    """Raises NotFound, naming the fix, if no door was named and no stack runs here."""
     if arguments.address:
         return str(arguments.address)
     folder: Path = arguments.state_dir

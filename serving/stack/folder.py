@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from shop.errors import DependencyUnavailable, VitrineError
+from shop.errors import NotFound, VitrineError
 
 _KEPT_LOGS = 3
 
@@ -126,7 +126,19 @@ class StateFolder:
                     "a stack is already running here: see `vitrine status`, or stop it with"
                     " `vitrine down`"
                 ) from error
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
             yield
+
+    def holder(self) -> int | None:
+        """Process id of the supervisor that is alive in this folder, from its very first moment."""
+        if not self.is_locked():
+            return None
+        try:
+            return int((self.run / "stack.lock").read_text())
+        except ValueError:  # it has the lock and is about to write its name
+            return None
 
     def is_locked(self) -> bool:
         """Whether a supervisor is alive in this folder."""
@@ -159,12 +171,10 @@ class StateFolder:
             return None  # written by another version of this code: as good as gone
 
     def running(self) -> StackState:
-        """The stack that runs here. Raises DependencyUnavailable, naming the fix, if none does."""
+        """The stack that runs here. Raises NotFound, naming the fix, if none does."""
         state = self.last_state() if self.is_locked() else None
         if state is None:
-            raise DependencyUnavailable(
-                "stack", "no stack is running here; start one with `vitrine up`"
-            )
+            raise NotFound("no stack is running here; start one with `vitrine up`")
         return state
 
     def fresh_log(self, service: str) -> Path:
