@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shop.events import History
 
 RECENCY_DECAY = 0.7  # weight of the p-th most recent product is RECENCY_DECAY ** p
-_REACH = 20  # 0.7 ** 20 < 0.001: older products no longer move the order
+REACH = 20  # 0.7 ** 20 < 0.001: older products no longer move the order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class ItemItemScores:
 def score_neighbours(history: History, neighbours: Neighbours) -> ItemItemScores:
     """Sum the neighbours of the most recent products, weighted by recency."""
     recent = history.product_rows[::-1]
-    recent = recent[recent > 0][:_REACH]
+    recent = recent[recent > 0][:REACH]
     if recent.size == 0:
         return ItemItemScores(np.zeros(0, np.int64), np.zeros(0, np.float32))
     weights = (RECENCY_DECAY ** np.arange(recent.size)).astype(np.float32)
