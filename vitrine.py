@@ -17,44 +17,65 @@ _HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. Its module has `add_NAME_arguments(parser)` and `run_NAME(arguments) -> int`."""
+    """One command. `module` has CONFIGURE(parser) and RUN(arguments) -> exit code."""
 
     name: str
     summary: str
     module: str
     example: str
+    has_siblings: bool = False  # in its module, whose functions then end in _NAME
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its two functions end in."""
+        return f"_{self.name}" if self.has_siblings else ""
+
+
+def _command(module: str, name: str, summary: str, example: str) -> Command:
+    return Command(name, summary, module, example, has_siblings=True)
 
 
 COMMANDS = (
     Command(
         "up",
         "start the local stack; learn first if there is no release",
-        "vitrine_up",
+        "vitrine",
         "vitrine up --detach",
     ),
-    Command("down", "stop it; nothing is left", "serving.stack.command", "vitrine down"),
-    Command(
-        "status", "services, addresses, memory", "serving.stack.command", "vitrine status --json"
+    _command("serving.stack.command", "down", "stop it; nothing is left", "vitrine down"),
+    _command(
+        "serving.stack.command", "status", "services, addresses, memory", "vitrine status --json"
     ),
-    Command(
+    _command(
+        "serving.command",
         "recommend",
         "ask the door for a list",
-        "serving.command",
         "vitrine recommend --user shopper-00042 -n 10 --explain",
     ),
-    Command(
+    _command(
+        "serving.command",
         "event",
         "log what a shopper did",
-        "serving.command",
         "vitrine event click --user shopper-00042 --product p-00007",
     ),
     Command(
+        "data",
+        "take a data set in, check a snapshot",
+        "training.data.command",
+        "vitrine data import online-retail FOLDER --out SNAPSHOT",
+    ),
+    _command(
+        "loadtest.command",
         "loadtest",
         "open-loop load with a verdict",
-        "loadtest.command",
         "vitrine loadtest browse --rate 150 --duration 60 --report report",
     ),
-    Command("bench", "the benchmark suite", "loadtest.command", "vitrine bench pipeline --json"),
+    _command(
+        "loadtest.benchmarks.command",
+        "bench",
+        "the benchmark suite",
+        "vitrine bench pipeline --json",
+    ),
 )
 
 
@@ -62,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser(words).parse_args(words)
-    run = getattr(importlib.import_module(arguments.module), f"run_{arguments.command}")
+    command = next(each for each in COMMANDS if each.name == arguments.command)
+    run = getattr(importlib.import_module(command.module), f"run{command.suffix}")
     from shop.errors import VitrineError
 
     try:
@@ -100,10 +122,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             description=f"{command.summary[0].upper()}{command.summary[1:]}.",
             epilog=f"example: {command.example}",
         )
-        sub.set_defaults(module=command.module)
         if command.name == asked:
             module = importlib.import_module(command.module)
-            getattr(module, f"add_{command.name}_arguments")(sub)
+            getattr(module, f"configure{command.suffix}")(sub)
             sub.add_argument(
                 "--state-dir",
                 type=Path,

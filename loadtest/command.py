@@ -18,7 +18,7 @@ from serving.command import add_address_argument, door_address
 _TIMEOUT_S = 5.0  # the generator's patience; far above the limit, so that slow calls are seen
 
 
-def add_loadtest_arguments(parser: argparse.ArgumentParser) -> None:
+def configure_loadtest(parser: argparse.ArgumentParser) -> None:
     """Arguments of `vitrine loadtest`."""
     summaries = "; ".join(f"{s.name}: {s.summary}" for s in SCENARIOS.values())
     parser.add_argument("scenario", choices=sorted(SCENARIOS), help=summaries)

@@ -21,7 +21,7 @@ _MAX_PAGE = 500
 _TIMEOUT_S = 5.0
 
 
-def add_recommend_arguments(parser: argparse.ArgumentParser) -> None:
+def configure_recommend(parser: argparse.ArgumentParser) -> None:
     """Arguments of `vitrine recommend`."""
     parser.add_argument("--user", required=True, metavar="U", help="shopper; may be unknown")
     parser.add_argument("--session", default="", metavar="S", help="session id")
@@ -35,7 +35,7 @@ def add_recommend_arguments(parser: argparse.ArgumentParser) -> None:
     add_address_argument(parser)
 
 
-def add_event_arguments(parser: argparse.ArgumentParser) -> None:
+def configure_event(parser: argparse.ArgumentParser) -> None:
     """Arguments of `vitrine event`."""
     types = [str(event) for event in EventType if event is not EventType.SEARCH]
     parser.add_argument("type", choices=types, metavar="TYPE", help=", ".join(types))

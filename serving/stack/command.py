@@ -22,7 +22,7 @@ class StillRunning(VitrineError):
     """The supervisor did not end in time."""
 
 
-def add_down_arguments(parser: argparse.ArgumentParser) -> None:
+def configure_down(parser: argparse.ArgumentParser) -> None:
     """`vitrine down` has no arguments of its own."""
 
 
@@ -44,7 +44,7 @@ def run_down(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def add_status_arguments(parser: argparse.ArgumentParser) -> None:
+def configure_status(parser: argparse.ArgumentParser) -> None:
     """Arguments of `vitrine status`."""
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
