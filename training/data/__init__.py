@@ -1,1 +1,1 @@
-"""Snapshots of a shop's data: readers for what shops have, checks, and the one form training reads."""
+"""Snapshots of a shop's data: readers for what shops have, checks, the one form training reads."""

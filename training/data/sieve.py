@@ -28,7 +28,8 @@ class Sieve:
     @property
     def sound(self) -> NDArray[np.bool_]:
         """[N] True where nothing is wrong so far."""
-        return self._verdict == _SOUND
+        is_sound: NDArray[np.bool_] = self._verdict == _SOUND
+        return is_sound
 
     def fault(self, mask: "NDArray[np.bool_] | pa.Array", fault: str) -> None:
         """The rows where `mask` [N] holds are wrong in this way."""
@@ -39,16 +40,15 @@ class Sieve:
         self._mark(mask, reason, self._left_out)
 
     def fault_duplicates(self, columns: list[str]) -> None:
-        """Every later row that repeats a sound row in all `columns` is a duplicate."""
-        rows = np.flatnonzero(self.sound)
-        table = self.source.table.select(columns).take(rows)
-        keyed = pa.table({str(i): _groupable(column) for i, column in enumerate(table.columns)})
-        keys = keyed.column_names
-        first = keyed.append_column("row", pa.array(rows)).group_by(keys, use_threads=False)
-        kept = first.aggregate([("row", "min")])["row_min"].to_numpy()
+        """Every row that repeats an earlier one in all `columns` is a duplicate."""
+        table = self.source.table.select(columns).unify_dictionaries()
+        rows = np.flatnonzero(_may_have_a_twin(table))
+        keyed = pa.table({str(i): _plain(c) for i, c in enumerate(table.take(rows).columns)})
+        groups = keyed.append_column("row", pa.array(rows)).group_by(keyed.column_names)
+        first = groups.aggregate([("row", "min")])["row_min"].to_numpy()
         repeated = np.zeros(len(self.source), dtype=np.bool_)
         repeated[rows] = True
-        repeated[kept] = False
+        repeated[first] = False
         self.fault(repeated, "duplicate line")
 
     def hand_over(self, writer: SnapshotWriter) -> None:
@@ -82,8 +82,29 @@ class Sieve:
         self._verdict[hit] = verdict
 
 
-def _groupable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    # Group keys must be plain; NaN keys are faults before this is asked.
+def _may_have_a_twin(table: pa.Table) -> NDArray[np.bool_]:
+    """[N] could this row have a twin? Exact grouping of millions of rows of text is slow; this
+    leaves it only the rows whose 64-bit hash occurs twice."""
+    hashes = np.zeros(table.num_rows, dtype=np.uint64)
+    for column in table.columns:
+        hashes = (hashes ^ _bits(column)) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(29)
+    _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    twins: NDArray[np.bool_] = counts[inverse] > 1
+    return twins
+
+
+def _bits(column: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """[N] equal cells have equal bits."""
+    encoded = column.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    codes = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy()
+    bits: NDArray[np.uint64] = codes.view(np.uint64)
+    return bits
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type)
     return column

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from shop.errors import DataRejected
 from training.data.progress import Progress, no_progress
-from training.data.readers import online_retail
-from training.data.snapshot import MANIFEST, SnapshotManifest, file_sha256, read_snapshot_manifest
+from training.data.readers import online_retail, rees46, sequences, world
+from training.data.snapshot import MANIFEST, SnapshotManifest, file_sha256
 from training.data.tabular import SUFFIXES, column_names, find_tables
 
 
@@ -21,12 +21,15 @@ class TableSource:
     read: Callable[[Path, Path, Progress], SnapshotManifest]  # file, out, progress
 
 
+WORLD = "world"  # the one form that is a folder of several tables
 TABLE_SOURCES = {
     "online-retail": TableSource(
         online_retail.COLUMNS, SUFFIXES, online_retail.import_online_retail
     ),
+    "sequences": TableSource(sequences.COLUMNS, (".parquet",), sequences.import_sequences),
+    "rees46": TableSource(rees46.COLUMNS, SUFFIXES, rees46.import_rees46),
 }
-SOURCES = (*TABLE_SOURCES,)
+SOURCES = (*TABLE_SOURCES, WORLD)
 
 
 def import_data(
@@ -41,15 +44,56 @@ def import_data(
         raise DataRejected(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
     if (out / MANIFEST).exists():
         raise DataRejected(f"{out} already holds a snapshot; choose another --out")
+    if source == WORLD:
+        return world.import_world(folder, out, progress)
     form = TABLE_SOURCES[source]
     return form.read(_the_table(source, form, folder), out, progress)
+
+
+def detect_source(folder: Path) -> str:
+    """Which source `folder` (or one file) is, by its files and columns.
+
+    Raises DataRejected, naming what was looked for, if it is none of them or more than one.
+    """
+    tables = find_tables(folder)
+    found = [name for name, form in TABLE_SOURCES.items() if any(_fits(form, t) for t in tables)]
+    if all((folder / name).is_file() for name in world.FILES):
+        found.append(WORLD)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataRejected(f"{folder} could be {' or '.join(found)}; import one by its name")
+    looked_for = [f"{n} (a table with {', '.join(f.columns)})" for n, f in TABLE_SOURCES.items()]
+    looked_for.append(f"{WORLD} (a folder with {', '.join(world.FILES)})")
+    raise DataRejected(f"{folder} is none of: {'; '.join(looked_for)}")
+
+
+def snapshot_for(data: Path, snapshots: Path, *, progress: Progress = no_progress) -> Path:
+    """The snapshot of what `--data` names: `data` itself if it is one, else `data` imported.
+
+    What is imported goes to a folder of `snapshots` named by its content, so that the same data is
+    imported once. Raises DataRejected as `detect_source` and `import_data` do.
+    """
+    if (data / MANIFEST).is_file():
+        return data
+    source = detect_source(data)
+    out = snapshots / f"{source}-{_content_id(source, data)}"
+    if not (out / MANIFEST).is_file():
+        import_data(source, data, out, progress=progress)
+    return out
+
+
+def _content_id(source: str, data: Path) -> str:
+    files = [data / n for n in world.FILES] if source == WORLD else find_tables(data)
+    digests = "".join(file_sha256(file) for file in files)
+    return hashlib.sha256(digests.encode()).hexdigest()[:12]
 
 
 def _the_table(source: str, form: TableSource, data: Path) -> Path:
     files = find_tables(data)
     if data.is_file():
         return data  # the reader names what it lacks
-    fitting = [f for f in files if _fits(form, f)]
+    fitting = [file for file in files if _fits(form, file)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

@@ -4,38 +4,14 @@ Shapes: P products, U shoppers, E events.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from training.data.coded import Coded
 from training.data.snapshot import EVENT_COLUMNS, PRODUCT_COLUMNS, SHOPPER_COLUMNS
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Coded:
-    """A text column as codes into its distinct names, in order of first appearance."""
-
-    codes: NDArray[np.int32]  # [E]
-    names: pa.Array  # distinct values
-
-    @staticmethod
-    def of(values: pa.Array) -> "Coded":
-        """Codes of a full text column."""
-        encoded = values.dictionary_encode()
-        return Coded(encoded.indices.to_numpy().astype(np.int32), encoded.dictionary)
-
-    @staticmethod
-    def constant(value: str, count: int) -> "Coded":
-        """The same value `count` times."""
-        return Coded(np.zeros(count, dtype=np.int32), pa.array([value]))
-
-    def column(self) -> pa.Array:
-        """The dictionary column that a snapshot holds."""
-        return pa.DictionaryArray.from_arrays(
-            pa.array(self.codes, pa.int32()), self.names.cast(pa.string())
-        )
 
 
 def event_table(
@@ -49,7 +25,7 @@ def event_table(
     price_minor: NDArray[np.int64] | None = None,
     countries: Coded | None = None,
 ) -> pa.Table:
-    """[E] events without lists, discounts or devices. Quantity 1 and price 0 (unknown) if not given."""
+    """[E] events outside any list; quantity 1 and price 0 (unknown) where not given."""
     count = times_ms.size
     zeros = np.zeros(count, dtype=np.int64)
     unknown = Coded.constant("", count).column()
@@ -113,11 +89,27 @@ def shopper_table(user_ids: pa.Array, *, countries: Sequence[str] | None = None)
     return pa.table(columns, schema=SHOPPER_COLUMNS)
 
 
+def first_of_each(codes: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """[count] position of the first occurrence of every code; every code must occur."""
+    first = np.full(count, codes.size, dtype=np.int64)
+    np.minimum.at(first, codes, np.arange(codes.size, dtype=np.int64))
+    return first
+
+
 def last_of_each(codes: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     """[count] position of the last occurrence of every code; every code must occur."""
     last = np.zeros(count, dtype=np.int64)
     np.maximum.at(last, codes, np.arange(codes.size, dtype=np.int64))
     return last
+
+
+def latest_text(owners: Coded, texts: Coded) -> list[str]:
+    """For every owner the last text of its rows that is not "", else ""."""
+    names = texts.names.to_pylist()
+    latest = np.full(len(owners.names), -1, dtype=np.int64)
+    rows = np.flatnonzero(texts.rows_where(pc.not_equal(texts.names, "")))
+    np.maximum.at(latest, owners.codes[rows], rows)
+    return [names[texts.codes[row]] if row >= 0 else "" for row in latest.tolist()]
 
 
 def median_of_each(
@@ -127,7 +119,8 @@ def median_of_each(
     order = np.lexsort((values, codes))
     starts = np.searchsorted(codes[order], np.arange(count))
     sizes = np.bincount(codes, minlength=count)
-    return values[order][starts + (sizes - 1) // 2]
+    medians: NDArray[np.int64] = values[order][starts + (sizes - 1) // 2]
+    return medians
 
 
 def _text(values: "pa.Array | Sequence[str] | None", count: int) -> pa.Array:

@@ -1,8 +1,8 @@
 """Head nouns: a derived category for giftware titles that come without one.
 
-The category is the noun a title ends on ("RED RETROSPOT LUNCH BOX" is a box), from a fixed table made
-by reading the commonest last words of the Online Retail titles. It is a reading of the title and
-nothing more: a title without a noun of the table has no category.
+The category is the noun a title ends on ("RED RETROSPOT LUNCH BOX" is a box), from a fixed table
+made by reading the commonest last words of the Online Retail titles. It is a reading of the title
+and nothing more: a title without a noun of the table has no category.
 """
 
 import re

@@ -21,19 +21,21 @@ from numpy.typing import NDArray
 
 from shop.events import EventType
 from training.data import columns
+from training.data.coded import Coded
 from training.data.progress import Progress
 from training.data.readers.head_nouns import head_nouns
 from training.data.sieve import Sieve
 from training.data.snapshot import MAX_QUANTITY, SnapshotManifest, SnapshotWriter
 from training.data.tables import (
-    Coded,
     event_table,
-    last_of_each,
+    first_of_each,
+    latest_text,
     median_of_each,
     product_table,
     shopper_table,
 )
 from training.data.tabular import read_source
+from training.data.times import in_time_order, times_ms
 
 COLUMNS = (
     "InvoiceNo",
@@ -60,7 +62,7 @@ class _Lines:
     invoices: Coded
     products: Coded
     customers: Coded
-    titles: pa.Array  # [L]
+    titles: Coded
     countries: Coded
     times_ms: NDArray[np.int64]  # [L]
     quantities: NDArray[np.int64]  # [L] positive
@@ -95,36 +97,35 @@ def import_online_retail(file: Path, out: Path, progress: Progress) -> SnapshotM
 
 def _checked_lines(sieve: Sieve, writer: SnapshotWriter) -> _Lines:
     invoices = columns.identifier(sieve, "InvoiceNo")
-    products = pc.utf8_upper(columns.identifier(sieve, "StockCode"))
+    codes = columns.identifier(sieve, "StockCode")
+    products = codes.renamed(pc.utf8_upper(codes.names))
+    is_product = pc.match_substring_regex(products.names, _PRODUCT_CODE)
     sieve.leave_out(
-        pc.invert(pc.match_substring_regex(products, _PRODUCT_CODE)),
+        products.rows_where(pc.invert(is_product)),
         "not a product (postage, fees, vouchers, corrections)",
     )
-    is_return = pc.starts_with(invoices, "C").to_numpy(zero_copy_only=False)
+    is_return = invoices.rows_where(pc.starts_with(invoices.names, "C"))
     quantities = _quantities(sieve, is_return)
-    times_ms = columns.times_ms(sieve, "InvoiceDate")
+    when_ms = times_ms(sieve, "InvoiceDate")
     price_minor = columns.price_minor(sieve, "UnitPrice")
-    titles = pc.replace_substring_regex(columns.text(sieve, "Description"), r"\s+", " ")
+    titles = columns.text(sieve, "Description")
     countries = columns.text(sieve, "Country")
     customers = columns.identifier(sieve, "CustomerID", required=False)
     sieve.fault_duplicates(list(COLUMNS))
-    sieve.leave_out(pc.equal(customers, ""), "no customer")
-    pairs = _pairs(customers, products)
-    unmatched = _returns_without_purchase(pairs, times_ms, is_return, sieve.sound)
+    sieve.leave_out(customers.rows_where(pc.equal(customers.names, "")), "no customer")
+    pairs = customers.codes.astype(np.int64) * len(products.names) + products.codes
+    unmatched = _returns_without_purchase(pairs, when_ms, is_return, sieve.sound)
     sieve.leave_out(unmatched, "cancellation without an earlier purchase in the data")
-
-    sound = np.flatnonzero(sieve.sound)
-    if np.any(np.diff(times_ms[sound]) < 0):
-        writer.notes.append("rows were not in time order and have been sorted")
-    order = sound[np.argsort(times_ms[sound], kind="stable")]
-    known = pc.if_else(pc.equal(countries, "Unspecified"), "", countries)
+    order = in_time_order(when_ms, sieve.sound, writer.notes)
     return _Lines(
-        invoices=Coded.of(invoices.take(order)),
-        products=Coded.of(products.take(order)),
-        customers=Coded.of(customers.take(order)),
-        titles=titles.take(order),
-        countries=Coded.of(known.take(order)),
-        times_ms=times_ms[order],
+        invoices=invoices.take(order),
+        products=products.take(order),
+        customers=customers.take(order),
+        titles=titles.renamed(pc.replace_substring_regex(titles.names, r"\s+", " ")).take(order),
+        countries=countries.renamed(
+            pc.replace_substring_regex(countries.names, "^Unspecified$", "")
+        ).take(order),
+        times_ms=when_ms[order],
         quantities=quantities[order],
         price_minor=price_minor[order],
         is_return=is_return[order],
@@ -140,53 +141,36 @@ def _quantities(sieve: Sieve, is_return: NDArray[np.bool_]) -> NDArray[np.int64]
     return np.abs(signed)
 
 
-def _pairs(customers: pa.Array, products: pa.Array) -> NDArray[np.int64]:
-    """[N] one number for every customer and product."""
-    who, what = Coded.of(customers), Coded.of(products)
-    return who.codes.astype(np.int64) * len(what.names) + what.codes
-
-
 def _returns_without_purchase(
     pairs: NDArray[np.int64],
     times_ms: NDArray[np.int64],
     is_return: NDArray[np.bool_],
     sound: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    """[N] True for returns whose customer had not bought the product by then."""
+    """[N] True for returns whose customer had not bought the product by then; `pairs` [N] is one
+    number for every customer and product."""
     bought = np.flatnonzero(sound & ~is_return)
     order = bought[np.lexsort((times_ms[bought], pairs[bought]))]
     bought_pairs, first = np.unique(pairs[order], return_index=True)
     first_ms = np.append(times_ms[order][first], np.iinfo(np.int64).max)
     at = np.searchsorted(bought_pairs, pairs)
     is_known = np.append(bought_pairs, -1)[at] == pairs
-    return is_return & ~(is_known & (first_ms[at] <= times_ms))
+    unmatched: NDArray[np.bool_] = is_return & ~(is_known & (first_ms[at] <= times_ms))
+    return unmatched
 
 
 def _products(lines: _Lines) -> pa.Table:
-    count = len(lines.products.names)
-    titles = _last_titles(lines, count)
-    first_ms = np.full(count, np.iinfo(np.int64).max)
-    np.minimum.at(first_ms, lines.products.codes, lines.times_ms)
+    codes, count = lines.products.codes, len(lines.products.names)
+    titles = latest_text(lines.products, lines.titles)
     return product_table(
         lines.products.names,
         titles=titles,
         categories=head_nouns(titles),
-        price_minor=median_of_each(lines.products.codes, lines.price_minor, count),
-        available_from_ms=first_ms,
+        price_minor=median_of_each(codes, lines.price_minor, count),
+        available_from_ms=lines.times_ms[first_of_each(codes, count)],
     )
 
 
-def _last_titles(lines: _Lines, count: int) -> list[str]:
-    """[P] the most recent title of each product, "" if no line names it."""
-    named = np.flatnonzero(pc.not_equal(lines.titles, "").to_numpy(zero_copy_only=False))
-    last = np.full(count, -1)
-    np.maximum.at(last, lines.products.codes[named], named)
-    texts = lines.titles.take(pa.array(last, mask=last < 0))
-    return [str(title) for title in pc.fill_null(texts, "").to_pylist()]
-
-
 def _shoppers(lines: _Lines) -> pa.Table:
-    count = len(lines.customers.names)
-    last = last_of_each(lines.customers.codes, count)
-    countries = lines.countries.names.take(pa.array(lines.countries.codes[last]))
-    return shopper_table(lines.customers.names, countries=countries.to_pylist())
+    countries = latest_text(lines.customers, lines.countries)
+    return shopper_table(lines.customers.names, countries=countries)
