@@ -75,6 +75,15 @@ def stack(proposals: Sequence[Proposal], count: int) -> Candidates:
     return _merge(proposals, keys, count)
 
 
+def with_more(first: Candidates, more: Candidates, count: int) -> Candidates:
+    """`first`, then at most `count` of those in `more` that it lacks."""
+    lacking = np.flatnonzero(~np.isin(more.rows, first.rows))[:count]
+    return Candidates(
+        np.concatenate([first.rows, more.rows[lacking]]),
+        np.concatenate([first.source_scores, more.source_scores[lacking]]),
+    )
+
+
 def _interleaved_keys(proposal: Proposal, quotas: Quotas) -> NDArray[np.float64]:
     keys = (np.arange(len(proposal)) + 0.5) / max(1, quotas.of(proposal.source))
     return 1.0 + keys * 1e-9 if proposal.source is Source.EXPLORATION else keys

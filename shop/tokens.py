@@ -27,7 +27,6 @@ from shop.errors import InvalidRequest
 TOKEN_VERSION = 1
 FINGERPRINT_BYTES = 16
 MAX_TOKEN_CHARS = 16_384  # a page of 500 products with every propensity below 1 takes 9,500
-MAX_TOKEN_ROWS = 500
 _SIGNATURE_BYTES = 32
 _HEAD = struct.Struct(">BBQ")  # version, kind, expires_ms
 _PAGE = struct.Struct(">HHH")  # offset, M, X

@@ -35,7 +35,6 @@ class Stage(StrEnum):
     LOOKUPS = "lookups"
     RANKING = "ranking"
     SLATE = "slate"
-    FEEDBACK = "feedback"
     TOTAL = "total"
 
 

@@ -45,13 +45,14 @@ class OfferSettings:
     ttl_ms: int = 2_000  # a sold-out product disappears from lists within two seconds
     price_max_age_ms: int = 600_000  # shops reprice a few times a day; ten minutes risk one change
     stock_max_age_ms: int = 120_000  # a fast seller empties a shelf in minutes
+    ask_ms: float = 50.0  # an answer too late for the call that asked still serves the next ones
     sell_unknown_stock: bool = True  # the basket checks again; an empty window sells nothing
     default_margin: float = 0.3  # of the price, where the purchase cost is unknown; a retail habit
     breaker_failures: int = 5  # in a row: a single lost packet must not open it
     breaker_open_ms: int = 1_000  # one probe a second is no load, and recovery shows within it
 
     def __post_init__(self) -> None:
-        for name in ("ttl_ms", "breaker_failures", "breaker_open_ms"):
+        for name in ("ttl_ms", "ask_ms", "breaker_failures", "breaker_open_ms"):
             _require(getattr(self, name) > 0, f"{name}: must be above 0")
         _require(0.0 <= self.default_margin < 1.0, "default_margin: must be 0 or more, and below 1")
         for name in ("price_max_age_ms", "stock_max_age_ms"):

@@ -1,0 +1,36 @@
+"""Feedback: the impression that training will learn from. The log never delays or fails a call."""
+
+from serving.recommend.call import Call
+from serving.recommend.ports import Impression
+from serving.recommend.request import Answer
+from shop.features import Context
+
+
+def log_impression(call: Call, answer: Answer, context: Context) -> None:
+    """Hand what will be shown to the impression log. An empty list is no impression."""
+    if len(answer.slate):
+        call.deps.impressions.put(_impression(call, answer, context))
+
+
+def _impression(call: Call, answer: Answer, context: Context) -> Impression:
+    # `context` is the one the models saw, completed from the profile: training replays it.
+    ask, shown, offers = answer.ask, answer.slate, answer.offers
+    ids: list[str] = call.deps.release.tables.catalogue.product_ids[shown.rows].tolist()
+    return Impression(
+        request_id=ask.request_id,
+        time_ms=context.now_ms,
+        shopper=ask.shopper,
+        session_id=ask.session_id,
+        placement=context.placement,
+        device=context.device,
+        country=context.country,
+        segment=context.segment,
+        utc_offset_minutes=context.utc_offset_minutes,
+        release=answer.release,
+        first_position=answer.first_position,
+        product_ids=tuple(ids),
+        propensities=tuple(shown.propensities.tolist()),
+        price_minor=tuple(offers.price_minor[shown.at].tolist()),
+        discounts=tuple(offers.discount[shown.at].tolist()),
+        degraded=tuple(reason.value for _, reason in answer.degraded),
+    )

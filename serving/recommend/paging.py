@@ -1,0 +1,80 @@
+"""Paging: later pages of a list that is already ordered.
+
+The token carries the whole order, so a page skips retrieval and ranking and only looks up prices
+and stock, which are always today's. What cannot be sold any more is passed over. The pages of a
+list, one after another, are its whole order: nothing twice, nothing left out.
+
+Shapes: M products of the order, K products of a page.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from serving.recommend.call import Call
+from serving.recommend.request import Answer, Stage
+from serving.recommend.slate import may_be_shown
+from shop.candidates import SOURCE_COUNT, Candidates
+from shop.errors import InvalidRequest
+from shop.slate import Slate
+from shop.tokens import Page
+
+
+def first_page(call: Call, order: Slate) -> Page | None:
+    """What the token of a new list carries; None if one page shows it all."""
+    shown = call.ask.page_size
+    if len(order) <= shown:
+        return None
+    return Page(
+        release=call.deps.release.tables.release,
+        expires_ms=call.ask.context.now_ms + call.deps.settings.page_ttl_ms,
+        offset=shown,
+        rows=order.rows,
+        values=order.values.astype(np.float32),
+        propensities=order.propensities.astype(np.float32),
+    )
+
+
+async def further_page(call: Call, page: Page) -> Answer:
+    """The next products of `page`. Raises InvalidRequest if the catalogue changed since."""
+    release = call.deps.release.tables.release
+    if page.release != release:
+        raise InvalidRequest(
+            "page_token",
+            f"expired: the catalogue release changed from {page.release} to {release}; "
+            "ask for the first page again",
+        )
+    rows = page.rows[page.offset :]
+    with call.timed(Stage.LOOKUPS):
+        offers = await call.deps.offers.look_up(
+            rows,
+            now_ms=call.ask.context.now_ms,
+            within_s=call.within_s(call.deps.settings.budgets.lookups_ms),
+            losses=call.losses,
+        )
+    showable = np.flatnonzero(may_be_shown(call, offers))
+    at = showable[: call.ask.page_size]
+    slate = Slate(
+        rows=rows[at],
+        at=at,
+        values=page.values[page.offset :][at].astype(np.float64),
+        propensities=page.propensities[page.offset :][at].astype(np.float64),
+        explored=np.zeros(at.size, dtype=np.bool_),
+        rules=((),) * int(at.size),
+    )
+    more = showable.size > at.size
+    return Answer(
+        ask=call.ask,
+        release=release,
+        first_position=page.offset + 1,
+        slate=slate,
+        candidates=Candidates(rows, np.full((rows.size, SOURCE_COUNT), np.nan, np.float32)),
+        offers=offers,
+        scores=None,
+        degraded=tuple(call.losses.found),
+        stage_ms=call.stage_ms(),
+        next_page=replace(page, offset=page.offset + int(at[-1]) + 1) if more else None,
+        missing_product_ids=call.missing_product_ids(),
+        scored_count=0,
+        fallback=False,
+    )

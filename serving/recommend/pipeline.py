@@ -1,0 +1,61 @@
+"""Pipeline: a request's way from shopper to slate, top to bottom, one file for each stage."""
+
+from serving.deadline import Deadline
+from serving.recommend.call import Call, Deps
+from serving.recommend.candidates import find_candidates
+from serving.recommend.feedback import log_impression
+from serving.recommend.history import read_history
+from serving.recommend.paging import first_page, further_page
+from serving.recommend.ranking import rank
+from serving.recommend.request import Answer, Ask, Stage
+from serving.recommend.slate import arrange_slate, keep_eligible
+from shop.features import shopper_features
+
+
+async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
+    """The list for one request. What is lost on the way is named in `degraded`, never raised.
+
+    Raises InvalidRequest if the page token belongs to another release.
+    """
+    call = Call.of(ask, deps, deadline)
+    if ask.page is not None:
+        answer = await further_page(call, ask.page)
+        log_impression(call, answer, ask.context)
+        return answer
+
+    with call.timed(Stage.HISTORY):
+        past = await read_history(call)
+    with call.timed(Stage.FEATURES):
+        features = shopper_features(past.history, past.context, deps.release.tables.schema)
+    with call.timed(Stage.CANDIDATES):
+        found = await find_candidates(call, past, features)
+    with call.timed(Stage.LOOKUPS):
+        looked_up = await deps.offers.look_up(
+            found.candidates.rows,
+            now_ms=ask.context.now_ms,
+            within_s=call.within_s(deps.settings.budgets.lookups_ms),
+            losses=call.losses,
+        )
+        found, offers = keep_eligible(call, found, looked_up)
+    with call.timed(Stage.RANKING):
+        scores = await rank(call, past, features, found, offers)
+    with call.timed(Stage.SLATE):
+        order = arrange_slate(call, found, offers, scores)
+
+    answer = Answer(
+        ask=ask,
+        release=deps.release.tables.release,
+        first_position=1,
+        slate=order.first(ask.page_size),
+        candidates=found.candidates,
+        offers=offers,
+        scores=scores,
+        degraded=tuple(call.losses.found),
+        stage_ms=call.stage_ms(),
+        next_page=first_page(call, order),
+        missing_product_ids=call.missing_product_ids(),
+        scored_count=0 if scores is None else len(found.candidates),
+        fallback=found.fallback,
+    )
+    log_impression(call, answer, past.context)
+    return answer

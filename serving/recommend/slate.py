@@ -1,0 +1,70 @@
+"""Slate: which offers may be shown, what each is worth, and the order that follows.
+
+Shapes: N candidates looked up, M of them eligible.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.recommend.call import Call
+from serving.recommend.candidates import Found, excluded_rows
+from shop.candidates import Source
+from shop.offers import Offers
+from shop.rules import is_eligible
+from shop.scoring import Scores, expected_value
+from shop.slate import Contenders, Slate, Wishes, arrange
+
+
+def keep_eligible(call: Call, found: Found, offers: Offers) -> tuple[Found, Offers]:
+    """`found` with the M candidates that may be shown, and their offers."""
+    places = np.flatnonzero(may_be_shown(call, offers))
+    eligible = replace(found, candidates=found.candidates.taken(places))
+    return eligible, offers.taken(places)
+
+
+def may_be_shown(call: Call, offers: Offers) -> NDArray[np.bool_]:
+    """[N] sellable now, not excluded, inside a strict filter."""
+    eligible = is_eligible(
+        offers,
+        excluded_rows=excluded_rows(call),
+        sell_unknown_stock=call.deps.settings.offers.sell_unknown_stock,
+    )
+    return eligible & _inside(call, offers) if call.ask.strict_filtering else eligible
+
+
+def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | None) -> Slate:
+    """The whole order, by expected value or, if nothing was ranked, retrieval; rules applied."""
+    candidates = found.candidates
+    catalogue, settings = call.deps.release.tables.catalogue, call.deps.settings
+    contenders = Contenders(
+        rows=candidates.rows,
+        values=(
+            _retrieval_values(len(candidates))
+            if scores is None
+            else expected_value(scores, offers, settings.value)
+        ),
+        categories=catalogue.category_codes[candidates.rows],
+        brands=catalogue.brand_codes[candidates.rows],
+        inside=_inside(call, offers),
+        explorable=~np.isnan(candidates.source_scores[:, Source.EXPLORATION]),
+    )
+    wishes = Wishes(
+        page_size=call.ask.page_size,
+        diversity=call.ask.diversity,
+        caps=settings.caps,
+        exploration=settings.exploration,
+    )
+    return arrange(contenders, wishes, call.generator)
+
+
+def _inside(call: Call, offers: Offers) -> NDArray[np.bool_]:
+    if call.ask.filter is None:
+        return np.ones(len(offers), dtype=np.bool_)
+    return call.ask.filter.admits(offers, call.deps.release.tables.catalogue)
+
+
+def _retrieval_values(count: int) -> NDArray[np.float64]:
+    """From 1 down towards 0: an order, not a worth."""
+    return 1.0 - np.arange(count) / max(1, count)
