@@ -1,0 +1,287 @@
+"""Back-ends: the shop's inventory, price and promotion systems as real gRPC servers.
+
+    python -m simulator.backends --products DIR/products.parquet --ports-file ports.json
+
+Three systems on three ports and their switches (faults, stock, prices) on a fourth, one process,
+loopback only. Each system can be made slow, flaky, silent, wrong or dead while it runs. The values
+are `simulator.stockroom`'s, the faults' meaning is `simulator.faults`'.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import grpc
+import numpy as np
+
+from serving.proto import business_pb2 as pb
+from serving.proto import business_pb2_grpc as rpc
+from shop.errors import DataRejected, DependencyUnavailable
+from simulator.faults import SYSTEMS, Ailment, checked_faults, garbled
+from simulator.process import die_with_parent, tell_ports, until_told_to_end
+from simulator.settings import WorldSettings
+from simulator.stockroom import StockRoom
+
+Clock = Callable[[], int]
+"""Unix milliseconds now."""
+
+# A second process on the same port must fail to start, not share the calls.
+_SERVER_OPTIONS = (("grpc.so_reuseport", 0),)
+
+
+def wall_clock_ms() -> int:
+    """Unix milliseconds of this machine."""
+    return time.time_ns() // 1_000_000
+
+
+class InventorySystem(rpc.InventoryServicer):
+    """Answers stock figures."""
+
+    def __init__(self, room: StockRoom, ailment: Ailment) -> None:
+        self._room, self._ailment = room, ailment
+
+    async def GetStock(
+        self, request: pb.ProductsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.StockResponse:
+        await self._ailment.endure(context)
+        room, rows = self._room, self._room.rows_of(request.product_ids)
+        answer = pb.StockResponse(
+            stock=room.stock[rows].tolist(),
+            tracked=room.tracked[rows].tolist(),
+            found=(rows > 0).tolist(),
+        )
+        return garbled(answer, self._ailment.wrong_values)
+
+
+class PricingSystem(rpc.PricingServicer):
+    """Answers list prices."""
+
+    def __init__(self, room: StockRoom, ailment: Ailment) -> None:
+        self._room, self._ailment = room, ailment
+
+    async def GetPrices(
+        self, request: pb.ProductsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.PricesResponse:
+        await self._ailment.endure(context)
+        room, rows = self._room, self._room.rows_of(request.product_ids)
+        answer = pb.PricesResponse(
+            price_minor=room.price_minor[rows].tolist(),
+            found=(rows > 0).tolist(),
+            currency=room.currency,
+        )
+        return garbled(answer, self._ailment.wrong_values)
+
+
+class PromotionSystem(rpc.PromotionsServicer):
+    """Answers running campaigns."""
+
+    def __init__(self, room: StockRoom, ailment: Ailment, clock: Clock) -> None:
+        self._room, self._ailment, self._clock = room, ailment, clock
+
+    async def GetPromotions(
+        self, request: pb.ProductsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.PromotionsResponse:
+        await self._ailment.endure(context)
+        rows = self._room.rows_of(request.product_ids)
+        percent, campaigns = self._room.promotions(rows, self._clock())
+        answer = pb.PromotionsResponse(percent_off=percent.tolist(), campaign=campaigns)
+        return garbled(answer, self._ailment.wrong_values)
+
+
+@dataclass(slots=True)
+class Backends:
+    """The three systems and their switches. `async with Backends(room) as backends: …`
+
+    Ports of 0 are chosen free; `ports` tells which, by system name and "control". Start raises
+    DependencyUnavailable if a wished port is taken.
+    """
+
+    room: StockRoom
+    ports: dict[str, int] = field(default_factory=dict)
+    clock: Clock = wall_clock_ms
+    seed: int = 0  # of the faults' chance
+    _ailments: dict[str, Ailment] = field(init=False)
+    _servers: dict[str, grpc.aio.Server] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._ailments = {
+            system: Ailment(np.random.default_rng([self.seed, at]))
+            for at, system in enumerate(SYSTEMS)
+        }
+
+    async def __aenter__(self) -> "Backends":
+        for name in (*SYSTEMS, "control"):
+            await self._open(name)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for name in list(self._servers):
+            await self._close(name)
+
+    def faults(self, system: str) -> pb.FaultSettings:
+        """What ails the system now. Raises ValueError for a name that is no system."""
+        if system not in self._ailments:
+            raise ValueError(f"system {system!r}: must be one of {', '.join(SYSTEMS)}")
+        return self._ailments[system].settings_of(system)
+
+    async def set_faults(self, faults: pb.FaultSettings) -> None:
+        """Let a system ail from now on. Raises ValueError where a setting means nothing."""
+        ailment = self._ailments[checked_faults(faults).system]
+        ailment.settings = faults
+        if faults.dead:
+            await self._close(faults.system)
+        elif faults.system not in self._servers:
+            await self._open(faults.system)
+
+    async def _open(self, name: str) -> None:
+        server = grpc.aio.server(options=_SERVER_OPTIONS)
+        self._add_services(name, server)
+        wished = self.ports.get(name, 0)
+        try:
+            self.ports[name] = server.add_insecure_port(f"127.0.0.1:{wished}")
+        except RuntimeError as error:
+            raise DependencyUnavailable(name, f"cannot listen on 127.0.0.1:{wished}") from error
+        await server.start()
+        self._servers[name] = server
+
+    async def _close(self, name: str) -> None:
+        server = self._servers.pop(name, None)
+        if server is not None:
+            await server.stop(grace=None)
+
+    def _add_services(self, name: str, server: grpc.aio.Server) -> None:
+        if name == "inventory":
+            system = InventorySystem(self.room, self._ailments[name])
+            rpc.add_InventoryServicer_to_server(system, server)
+        elif name == "pricing":
+            rpc.add_PricingServicer_to_server(
+                PricingSystem(self.room, self._ailments[name]), server
+            )
+        elif name == "promotions":
+            rpc.add_PromotionsServicer_to_server(
+                PromotionSystem(self.room, self._ailments[name], self.clock), server
+            )
+        else:
+            switches = Switches(self)
+            rpc.add_FaultsServicer_to_server(switches, server)
+            rpc.add_StockRoomServicer_to_server(switches, server)
+
+
+class Switches(rpc.FaultsServicer, rpc.StockRoomServicer):
+    """Changes faults, stock and prices while the systems run."""
+
+    def __init__(self, backends: Backends) -> None:
+        self._backends = backends
+
+    async def SetFaults(
+        self, request: pb.FaultSettings, context: grpc.aio.ServicerContext
+    ) -> pb.FaultSettings:
+        try:
+            await self._backends.set_faults(request)
+        except ValueError as error:
+            await _refuse(context, error)
+        except DependencyUnavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        return request
+
+    async def GetFaults(
+        self, request: pb.GetFaultsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.FaultSettings:
+        try:
+            return self._backends.faults(request.system)
+        except ValueError as error:
+            await _refuse(context, error)
+
+    async def SetStock(
+        self, request: pb.SetStockRequest, context: grpc.aio.ServicerContext
+    ) -> pb.SetStockResponse:
+        try:
+            unknown = self._backends.room.set_stock(request.product_ids, request.stock)
+        except ValueError as error:
+            await _refuse(context, error)
+        return pb.SetStockResponse(unknown_product_ids=unknown)
+
+    async def SetPrices(
+        self, request: pb.SetPricesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.SetPricesResponse:
+        try:
+            unknown = self._backends.room.set_prices(request.product_ids, request.price_minor)
+        except ValueError as error:
+            await _refuse(context, error)
+        return pb.SetPricesResponse(unknown_product_ids=unknown)
+
+
+async def _refuse(context: grpc.aio.ServicerContext, error: ValueError) -> NoReturn:
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+    raise AssertionError("abort does not return")  # for the type checker
+
+
+def open_stock_room(products: Path, *, currency: str | None, seed: int) -> StockRoom:
+    """The stock room of a products table; the currency is looked up beside it unless given.
+
+    Raises DataRejected if the table cannot be used or nothing tells its currency.
+    """
+    if currency is None:
+        currency = _currency_beside(products)
+    return StockRoom.from_products(products, currency=currency, seed=seed)
+
+
+def _currency_beside(products: Path) -> str:
+    for name in ("manifest.json", "world.json"):  # a snapshot's or a world's
+        try:
+            return str(json.loads((products.parent / name).read_text())["currency"])
+        except FileNotFoundError:
+            continue
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataRejected(f"{products.parent / name} names no currency: {error}") from error
+    raise DataRejected(f"nothing beside {products} tells the currency; name it with --currency")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m simulator.backends",
+        description="The shop's inventory, price and promotion systems on loopback, until SIGTERM.",
+    )
+    parser.add_argument("--products", type=Path, required=True, help="products.parquet")
+    parser.add_argument("--ports-file", type=Path, help="where to write the ports as JSON")
+    for name in (*SYSTEMS, "control"):
+        parser.add_argument(f"--{name}-port", type=int, default=0, help="0 = any free one")
+    parser.add_argument("--currency", help="ISO 4217; default: what lies beside the products")
+    parser.add_argument(
+        "--seed", type=int, default=WorldSettings().seed, help="of campaigns and faults"
+    )
+    parser.add_argument(
+        "--die-with-parent", action="store_true", help="end when the starting process ends"
+    )
+    return parser
+
+
+async def _serve(room: StockRoom, ports: dict[str, int], ports_file: Path | None) -> None:
+    async with Backends(room, ports, seed=room.seed) as backends:
+        tell_ports(backends.ports, ports_file)
+        await until_told_to_end()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    chosen = _parser().parse_args(arguments)
+    if chosen.die_with_parent:
+        die_with_parent()
+    ports = {name: getattr(chosen, f"{name}_port") for name in (*SYSTEMS, "control")}
+    try:
+        room = open_stock_room(chosen.products, currency=chosen.currency, seed=chosen.seed)
+        asyncio.run(_serve(room, ports, chosen.ports_file))
+    except (DataRejected, DependencyUnavailable) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
