@@ -1,0 +1,103 @@
+"""History records: how one shopper's history stands in the store, and how events are added to it.
+
+Shapes: T interactions, at most MAX_INTERACTIONS.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from serving.recommend.ports import ShopperEvent, StoredHistory
+from shop.errors import DependencyUnavailable
+from shop.events import EVENT_CODES, HISTORY_CODES
+
+MAX_INTERACTIONS = 200  # models read the last 50; the rest is for sessions and abandoned carts
+_DEPENDENCY = "histories"
+_RECORD_VERSION = 1
+
+
+def extended(before: StoredHistory | None, events: Sequence[ShopperEvent]) -> StoredHistory:
+    """The history with these events in order of time; only the newest MAX_INTERACTIONS stay."""
+    codes = np.array([EVENT_CODES[event.type] for event in events], dtype=np.int64)
+    times = np.array([event.time_ms for event in events], dtype=np.int64)
+    products = tuple(event.product_id for event in events)
+    sessions = tuple(event.session_id for event in events)
+    country, device = _newest_profile(events)
+    if before is not None:
+        codes = np.concatenate([before.event_codes, codes])
+        times = np.concatenate([before.times_ms, times])
+        products, sessions = before.product_ids + products, before.session_ids + sessions
+        country, device = country or before.country, device or before.device
+    order = np.argsort(times, kind="stable")[-MAX_INTERACTIONS:]
+    return StoredHistory(
+        product_ids=tuple(products[at] for at in order),
+        event_codes=codes[order],
+        times_ms=times[order],
+        session_ids=tuple(sessions[at] for at in order),
+        segment="" if before is None else before.segment,
+        country=country,
+        device=device,
+    )
+
+
+def _newest_profile(events: Sequence[ShopperEvent]) -> tuple[str, str]:
+    country = next((event.country for event in reversed(events) if event.country), "")
+    device = next((event.device for event in reversed(events) if event.device), "")
+    return country, device
+
+
+def packed(history: StoredHistory) -> bytes:
+    """The bytes to store: about 30 an interaction, less where sessions repeat."""
+    sessions = {name: at for at, name in enumerate(dict.fromkeys(history.session_ids))}
+    raw: bytes = msgpack.packb(
+        (
+            _RECORD_VERSION,
+            (history.segment, history.country, history.device),
+            history.product_ids,
+            history.event_codes.astype(np.int8).tobytes(),
+            history.times_ms.astype("<i8").tobytes(),
+            tuple(sessions),
+            bytes(sessions[name] for name in history.session_ids),  # at most 200 of them: a byte
+        )
+    )
+    return raw
+
+
+def unpacked(raw: bytes) -> StoredHistory:
+    """What `packed` stored. Raises DependencyUnavailable if it is damaged."""
+    try:
+        version, profile, products, codes, times, sessions, session_at = msgpack.unpackb(raw)
+        segment, country, device = profile
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise DependencyUnavailable(_DEPENDENCY, f"a record is damaged: {error!r}") from error
+    if version != _RECORD_VERSION:
+        raise DependencyUnavailable(_DEPENDENCY, f"a record has version {version}")
+    return StoredHistory(
+        product_ids=tuple(products),
+        event_codes=np.frombuffer(codes, dtype=np.int8).astype(np.int64),
+        times_ms=np.frombuffer(times, dtype="<i8").astype(np.int64),
+        session_ids=tuple([sessions[at] for at in session_at]),
+        segment=segment,
+        country=country,
+        device=device,
+    )
+
+
+def imported(row: dict[str, Any]) -> tuple[str, StoredHistory]:
+    """One row of histories.parquet, cut to the newest MAX_INTERACTIONS that a history keeps."""
+    codes = np.array(row["event_codes"], dtype=np.int64)
+    times = np.array(row["times_ms"], dtype=np.int64)
+    in_order = np.argsort(times, kind="stable")
+    kept = in_order[np.isin(codes[in_order], HISTORY_CODES)][-MAX_INTERACTIONS:]
+    products, sessions = row["product_ids"], row["session_ids"]
+    return row["user_id"], StoredHistory(
+        product_ids=tuple([products[at] for at in kept]),
+        event_codes=codes[kept],
+        times_ms=times[kept],
+        session_ids=tuple([sessions[at] for at in kept]),
+        segment=row["segment"] or "",
+        country=row["country"] or "",
+        device=row["device"] or "",
+    )
