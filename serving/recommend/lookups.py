@@ -2,8 +2,8 @@
 
 `OfferCache` holds the last good answer of each system for every product of one release. A call asks
 only for what is older than the time to live, one bulk question per system, all three side by side.
-Answers are checked: a misshapen one counts as a lost system, a senseless figure as none for its
-product. What stays unanswered follows the table of fallbacks: last known price and stock within
+Answers are checked: a misshapen or mostly senseless one counts as a lost system, a single senseless
+figure as none for its product. What stays unanswered follows the table of fallbacks: last known price and stock within
 their age limits, list price without promotion, and never a product that is known to be gone.
 
 Shapes: R catalogue rows, N candidates of a call, M rows of one question.
@@ -134,7 +134,8 @@ class OfferCache:
         answer = await self._systems.pricing.prices(self._ids(rows), timeout_s=self._ask_s)
         _check_lengths("price", rows, answer.price_minor, answer.found)
         price = answer.price_minor
-        sensible = ~answer.found | ((price >= 0) & (price <= MAX_PRICE_MINOR))
+        sensible = ~answer.found | ((price > 0) & (price <= MAX_PRICE_MINOR))
+        _check_sense("price", sensible)
         rows, price, found = rows[sensible], price[sensible], answer.found[sensible]
         self._list_price[rows[found]] = price[found]
         self._priced[rows] = found
@@ -144,7 +145,9 @@ class OfferCache:
     async def _ask_stock(self, rows: NDArray[np.int64], now_ms: int) -> None:
         answer = await self._systems.inventory.stock(self._ids(rows), timeout_s=self._ask_s)
         _check_lengths("inventory", rows, answer.units, answer.tracked, answer.found)
-        told = answer.found & ((answer.units >= 0) | ~answer.tracked)
+        sensible = ~answer.found | ~answer.tracked | (answer.units >= 0)
+        _check_sense("inventory", sensible)
+        told = answer.found & sensible
         rows, units, tracked = rows[told], answer.units[told], answer.tracked[told]
         self._stock[rows] = units
         self._tracked[rows] = tracked
@@ -156,6 +159,7 @@ class OfferCache:
         _check_lengths("promotion", rows, answer.percent_off)
         percent = answer.percent_off
         sensible = (percent >= 0.0) & (percent <= 100.0)  # False for NaN
+        _check_sense("promotion", sensible)
         self._percent_off[rows] = np.where(sensible, percent, 0.0)
         self._show_prices(rows)
 
@@ -174,3 +178,8 @@ def _check_lengths(dependency: str, rows: NDArray[np.int64], *columns: NDArray[n
             raise DependencyUnavailable(
                 dependency, f"answered {column.shape} for {rows.size} products"
             )
+
+
+def _check_sense(dependency: str, sensible: NDArray[np.bool_]) -> None:
+    if 2 * np.count_nonzero(sensible) < sensible.size:
+        raise DependencyUnavailable(dependency, "answered mostly figures that make no sense")
