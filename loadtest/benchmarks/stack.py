@@ -1,0 +1,37 @@
+"""The stack that a benchmark measures: the one that runs, or one brought up for it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from serving.stack.folder import StackState, StateFolder
+from shop.errors import VitrineError
+
+
+class BenchmarkFailed(VitrineError):
+    """Something the benchmark needs did not work; the message says what."""
+
+
+def vitrine(*words: str) -> tuple[str, ...]:
+    """The command line as a process's argv, with this Python."""
+    return (sys.executable, "-m", "vitrine", *words)
+
+
+@contextmanager
+def a_stack(state_dir: Path, *up_options: str) -> Iterator[StackState]:
+    """The stack running in `state_dir`, else one that is started now and stopped afterwards."""
+    folder = StateFolder(state_dir)
+    if folder.is_locked():
+        yield folder.running()
+        return
+    up = vitrine("up", "--detach", "--state-dir", str(state_dir), *up_options)
+    if subprocess.run(up, stdout=sys.stderr, check=False).returncode:
+        raise BenchmarkFailed("the stack did not come up; see above")
+    try:
+        yield folder.running()
+    finally:
+        subprocess.run(
+            vitrine("down", "--state-dir", str(state_dir)), stdout=sys.stderr, check=False
+        )
