@@ -27,8 +27,6 @@ class Batching:
 
     max_batch_size: int
     queue_delay_us: int  # how long a request may wait for company
-    max_queue_size: int  # more are refused at once: they could not be answered in time
-    queue_timeout_us: int  # waiting longer is refused; a request may ask for less
     instance_count: int
 
 
@@ -37,15 +35,11 @@ class Batching:
 USER_TOWER_BATCHING = Batching(
     max_batch_size=32,
     queue_delay_us=0,
-    max_queue_size=256,
-    queue_timeout_us=200_000,
     instance_count=1,
 )
 RANKER_BATCHING = Batching(
     max_batch_size=16,
     queue_delay_us=0,
-    max_queue_size=256,
-    queue_timeout_us=200_000,
     instance_count=1,
 )
 
@@ -66,7 +60,7 @@ def model_config(spec: ModelSpec, batching: Batching, free_lengths: tuple[int, .
             f'name: "{spec.name}"',
             'platform: "onnxruntime_onnx"',
             f"max_batch_size: {batching.max_batch_size}",
-            "# What lies in the repository is served; promotion puts versions in and takes some out.",
+            "# What lies in the repository is served; promotion puts versions in and out.",
             "version_policy { all {} }",
             *(f"input [{_tensor(tensor)}]" for tensor in spec.inputs),
             *(f"output [{_tensor(tensor)}]" for tensor in spec.outputs),
@@ -86,17 +80,9 @@ def _tensor(tensor: TensorSpec) -> str:
 
 
 def _dynamic_batching(batching: Batching) -> tuple[str, ...]:
-    return (
-        "dynamic_batching {",
-        f"  max_queue_delay_microseconds: {batching.queue_delay_us}",
-        "  default_queue_policy {",
-        "    timeout_action: REJECT",
-        f"    default_timeout_microseconds: {batching.queue_timeout_us}",
-        "    allow_timeout_override: true",
-        f"    max_queue_size: {batching.max_queue_size}",
-        "  }",
-        "}",
-    )
+    # No queue policy here, neither size nor timeout: with any, Triton 2.51 loses a wake-up now and
+    # then and the queue stands still for half a second. Callers bound what they have in flight.
+    return (f"dynamic_batching {{ max_queue_delay_microseconds: {batching.queue_delay_us} }}",)
 
 
 def _warm_up(spec: ModelSpec, length: int) -> tuple[str, ...]:

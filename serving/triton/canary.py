@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 _FREE_LENGTH = 64  # candidates in a canary, the smallest bucket
-# What Triton says when it sheds load: a sign of life.
-_SHEDDING = ("Request timeout expired", "Exceeds maximum queue size")
 
 
 class Verdict(StrEnum):
@@ -102,9 +100,6 @@ def _fault(array: NDArray[Any] | None, shape: tuple[int, ...]) -> str:
 
 
 def _judge_error(error: InferenceServerException) -> CanaryResult:
-    message = str(error.message())
     if error.status() == "StatusCode.DEADLINE_EXCEEDED":
         return CanaryResult(Verdict.SLOW, "no answer in time")
-    if any(sign in message for sign in _SHEDDING):
-        return CanaryResult(Verdict.SLOW, "sheds load")
-    return CanaryResult(Verdict.BROKEN, message)
+    return CanaryResult(Verdict.BROKEN, str(error.message()))

@@ -1,9 +1,9 @@
 """Runtime: where Triton lies on this machine, checked before it is started.
 
 `.triton/server` is the unpacked server wheel, `.triton/stub` the Python environment that Triton's
-stub processes run models in (numpy 1, ONNX Runtime); `python -m scripts.triton_runtime` makes
-both. Several faults there would show only as a load that hangs or as empty answers, so
-`find_runtime` looks for each of them first and says how to mend it.
+stub processes run models in (numpy 1, ONNX Runtime); `make setup` makes both. Several faults there
+would show only as a load that hangs or as empty answers, so `find_runtime` looks for each of them
+first and says how to mend it.
 """
 
 import importlib.metadata
@@ -18,7 +18,7 @@ from pathlib import Path
 from shop.errors import DependencyUnavailable
 
 _TRITON = "triton"
-_MEND = "run `make setup` (or `python -m scripts.triton_runtime`)"
+_MEND = "run `make setup`"
 _PROJECT = Path(__file__).resolve().parents[2]
 _OUR_BACKENDS = Path(__file__).resolve().parent / "backends"
 KEY_FILE_VARIABLE = "VITRINE_RELEASE_KEY_FILE"  # read by backends/onnxruntime
