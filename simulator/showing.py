@@ -44,6 +44,7 @@ class Shelf:
     cumulative: NDArray[np.float64]  # [available] of exposure weights
     starts: NDArray[np.int64]  # [C] where a category begins
     ends: NDArray[np.int64]  # [C]
+    holds: NDArray[np.bool_]  # [R] True for the available rows
 
     def popular(self, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
         """Rows drawn by exposure."""
@@ -70,7 +71,9 @@ class Shelf:
 
 def make_shelf(products: Products, time_ms: int) -> Shelf:
     """The shelf as it stands at `time_ms`."""
-    rows = np.flatnonzero(products.available_from_ms[1:] <= time_ms) + 1
+    holds = products.available_from_ms <= time_ms
+    holds[0] = False
+    rows = np.flatnonzero(holds)
     rows = rows[np.argsort(products.category[rows], kind="stable")]
     codes = np.arange(len(CATEGORIES))
     return Shelf(
@@ -78,6 +81,7 @@ def make_shelf(products: Products, time_ms: int) -> Shelf:
         np.cumsum(products.exposure[rows], dtype=np.float64),
         np.searchsorted(products.category[rows], codes, side="left"),
         np.searchsorted(products.category[rows], codes, side="right"),
+        holds,
     )
 
 
@@ -110,7 +114,7 @@ def show_lists(
     leafed = shelf.of_category(np.broadcast_to(category[:, None], wide), rng)
     drawn = np.where(kind == _BROWSE, leafed, shelf.popular(wide, rng))
     drawn[kind == _TASTE] = _guess_taste(truth, shelf, occasions, kind == _TASTE, rng)
-    complements = _complements(truth.products, occasions.anchor, leafed, rng)
+    complements = _complements(truth.products, shelf, occasions.anchor, leafed, rng)
     drawn = np.where(kind == _COMPLEMENT, complements, drawn)
     drawn = np.where(kind == _UNIFORM, shelf.uniform(wide, rng), drawn)
     return _arranged(drawn, occasions.placement, truth.products, rng)
@@ -139,14 +143,15 @@ def _guess_taste(
 
 def _complements(
     products: Products,
+    shelf: Shelf,
     anchor: NDArray[np.int64],
     otherwise: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
+    """[B, W] complements of the anchor; `otherwise` [B, W] where there is none to show."""
     pick = rng.integers(0, products.complements.shape[1], otherwise.shape)
-    return np.where(
-        anchor[:, None] > 0, products.complements[anchor[:, None], pick], otherwise
-    ).astype(np.int64)
+    complements = products.complements[anchor[:, None], pick]  # row 0 has row 0 as complements
+    return np.where(shelf.holds[complements], complements, otherwise).astype(np.int64)
 
 
 def _arranged(
