@@ -114,7 +114,7 @@ class MemoryUserTower(Temper):
         length = float(np.linalg.norm(vector))
         if length == 0.0:
             return np.eye(1, self.item_vectors.shape[1], dtype=np.float32)[0]
-        return (vector / length).astype(np.float32)
+        return np.asarray(vector / length, dtype=np.float32)
 
 
 @dataclass(slots=True, eq=False)

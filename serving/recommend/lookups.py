@@ -3,8 +3,9 @@
 `OfferCache` holds the last good answer of each system for every product of one release. A call asks
 only for what is older than the time to live, one bulk question per system, all three side by side.
 Answers are checked: a misshapen or mostly senseless one counts as a lost system, a single senseless
-figure as none for its product. What stays unanswered follows the table of fallbacks: last known price and stock within
-their age limits, list price without promotion, and never a product that is known to be gone.
+figure as none for its product. What stays unanswered follows the table of fallbacks: last known
+price and stock within their age limits, list price without promotion, and never a product that is
+known to be gone.
 
 Shapes: R catalogue rows, N candidates of a call, M rows of one question.
 """
@@ -25,6 +26,7 @@ from shop.errors import DependencyUnavailable
 from shop.offers import Offers
 
 MAX_PRICE_MINOR = 10**12  # ten billion in major units: beyond it a figure is a fault, not a price
+_JUDGED_FROM = 8
 
 
 class OfferCache:
@@ -181,5 +183,6 @@ def _check_lengths(dependency: str, rows: NDArray[np.int64], *columns: NDArray[n
 
 
 def _check_sense(dependency: str, sensible: NDArray[np.bool_]) -> None:
-    if 2 * np.count_nonzero(sensible) < sensible.size:
+    # In a question about one or two products a single bad figure says nothing of the system.
+    if sensible.size >= _JUDGED_FROM and 2 * np.count_nonzero(sensible) < sensible.size:
         raise DependencyUnavailable(dependency, "answered mostly figures that make no sense")
