@@ -1,0 +1,262 @@
+"""Settings: everything about serving that may differ between two machines, read once at the start.
+
+A TOML file, then the environment: `VITRINE_DOOR__PORT=9100` is `port` in `[door]`, and
+`VITRINE_RECOMMEND__BUDGETS__TOTAL_MS=80` is `total_ms` in `[recommend.budgets]`. Nothing else in
+serving reads the environment. An unknown key or a value that is not allowed stops the start.
+"""
+
+import dataclasses
+import math
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from serving.adapters.feedback_log import FeedbackSettings
+from serving.recommend.settings import RecommendSettings
+from shop.errors import SettingsRejected
+
+_PREFIX = "VITRINE_"
+_SEPARATOR = "__"  # a name without it is no setting: the supervisor marks its processes that way
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """The gRPC door that storefronts call."""
+
+    host: str = "127.0.0.1"  # who may reach the door; 0.0.0.0 behind a cluster's own network
+    port: int = 9000  # 0 takes any that is free
+    # direct: each replica listens itself, the first on `port`, the next on `port` + 1, …
+    # haproxy: one port in front of all replicas, for 0.1 ms and 0.4 GB more.
+    kind: Literal["direct", "haproxy"] = "direct"
+    replicas: int = 1  # one process keeps two cores busy, with Triton beside it
+    # Above this many calls at once every one of them takes longer and none is finished sooner;
+    # the queue behind it holds what can still be answered within a deadline.
+    concurrent_calls: int = 32
+    queued_calls: int = 64
+    metrics_port: int = 9464  # of the first replica, the next have the next; 0 takes any
+    many_at_once: int = 4  # requests of one RecommendMany at a time: interactive calls go first
+    warm_within_s: float = 30.0  # how long the start waits for a first good answer
+
+    def __post_init__(self) -> None:
+        for name in ("port", "metrics_port"):
+            _require(0 <= getattr(self, name) <= 65_535, f"{name}: must be 0 to 65535")
+        for name in ("replicas", "concurrent_calls", "queued_calls", "many_at_once"):
+            _require(getattr(self, name) >= 1, f"{name}: must be at least 1")
+        _require(self.warm_within_s > 0, "warm_within_s: must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class RaySettings:
+    """The Ray cluster under the door; a local one unless an address is given."""
+
+    address: str = ""  # of a running cluster; "" starts one here
+    # Requests never pass through it; Ray refuses less than 75 MB.
+    object_store_mb: int = 80
+    control_interval_s: float = 0.5  # Ray's own 0.1 s costs 3 % of a core for nothing here
+
+    def __post_init__(self) -> None:
+        _require(self.object_store_mb >= 75, "object_store_mb: must be at least 75")
+        _require(self.control_interval_s > 0, "control_interval_s: must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class TritonSettings:
+    """Where the models are."""
+
+    address: str = "127.0.0.1:8001"
+
+    def __post_init__(self) -> None:
+        _require_address("address", self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class BusinessSettings:
+    """Where the shop's own systems are."""
+
+    inventory: str = "127.0.0.1:9101"
+    pricing: str = "127.0.0.1:9101"
+    promotions: str = "127.0.0.1:9101"
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            _require_address(name, getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything. Paths inside the state folder are fixed, so that operators find them."""
+
+    state_dir: Path = Path(".vitrine")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    door: DoorSettings = field(default_factory=DoorSettings)
+    ray: RaySettings = field(default_factory=RaySettings)
+    triton: TritonSettings = field(default_factory=TritonSettings)
+    business: BusinessSettings = field(default_factory=BusinessSettings)
+    recommend: RecommendSettings = field(default_factory=RecommendSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
+
+    @property
+    def releases_dir(self) -> Path:
+        """Release folders, and CURRENT."""
+        return self.state_dir / "releases"
+
+    @property
+    def release_key_file(self) -> Path:
+        """Signs releases."""
+        return self.state_dir / "keys" / "release.key"
+
+    @property
+    def token_key_file(self) -> Path:
+        """Signs page and attribution tokens."""
+        return self.state_dir / "keys" / "token.key"
+
+    @property
+    def histories_dir(self) -> Path:
+        """Shoppers' histories."""
+        return self.state_dir / "histories.lmdb"
+
+    @property
+    def feedback_dir(self) -> Path:
+        """The event log."""
+        return self.state_dir / "feedback"
+
+    @property
+    def logs_dir(self) -> Path:
+        """One line per request."""
+        return self.state_dir / "logs"
+
+
+def load_settings(file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from `file` (None: no file), then from the environment (None: this process's).
+
+    Raises SettingsRejected, naming key, value and what is allowed.
+    """
+    table = {} if file is None else _read_toml(file)
+    _merge(table, _from_environment(os.environ if environment is None else environment))
+    settings: Settings = _built(Settings, table, "")
+    return settings
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise SettingsRejected(f"settings file {file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsRejected(f"settings file {file} is no TOML: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    top_level = {f"{_PREFIX}{name.upper()}": name for name in ("state_dir", "log_level")}
+    for name, value in sorted(environment.items()):
+        if name in top_level:
+            table[top_level[name]] = value
+        elif name.startswith(_PREFIX) and _SEPARATOR in name:
+            *sections, key = name.removeprefix(_PREFIX).lower().split(_SEPARATOR)
+            inner = table
+            for section in sections:
+                inner = inner.setdefault(section, {})
+                if not isinstance(inner, dict):
+                    raise SettingsRejected(f"{name} = {value!r}: {section} holds no settings")
+            inner[key] = value
+    return table
+
+
+def _merge(table: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(table.get(key), dict):
+            _merge(table[key], value)
+        else:
+            table[key] = value
+
+
+def _built(kind: Any, table: dict[str, Any], path: str) -> Any:
+    """An instance of the dataclass `kind`; `path` is where in the file we are, like `door.`"""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, raw in table.items():
+        if key not in fields:
+            raise SettingsRejected(
+                f"{path}{key} = {raw!r}: unknown setting; allowed: {', '.join(sorted(fields))}"
+            )
+        values[key] = _value(hints[key], raw, f"{path}{key}")
+    try:
+        return kind(**values)
+    except ValueError as error:  # a bound of the dataclass; names the field first
+        name, _, allowed = str(error).partition(":")
+        value = values.get(name, "(default)")
+        raise SettingsRejected(f"{path}{name} = {value!r}:{allowed}") from error
+
+
+def _value(hint: Any, raw: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(raw, dict):
+            raise SettingsRejected(f"{path} = {raw!r}: must be a table [{path}]")
+        return _built(hint, raw, f"{path}.")
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        allowed = typing.get_args(hint)
+        if raw not in allowed:
+            raise SettingsRejected(f"{path} = {raw!r}: must be one of {', '.join(allowed)}")
+        return raw
+    if origin is tuple:
+        return _several(typing.get_args(hint)[0], raw, path)
+    return _one(hint, raw, path)
+
+
+def _several(kind: type, raw: Any, path: str) -> tuple[Any, ...]:
+    if isinstance(raw, str):
+        raw = [part.strip() for part in raw.split(",") if part.strip()]
+    if not isinstance(raw, list):
+        raise SettingsRejected(f"{path} = {raw!r}: must be a list")
+    return tuple(_one(kind, item, path) for item in raw)
+
+
+def _one(kind: type, raw: Any, path: str) -> Any:
+    """A plain value. The environment has only texts, so a number may come as one."""
+    is_bool = isinstance(raw, bool)
+    match kind:
+        case builtin if builtin is bool:
+            found = raw if is_bool else _BOOLEANS.get(str(raw).lower())
+            wanted = "true or false"
+        case builtin if builtin is int:
+            found = None if is_bool or isinstance(raw, float) else _number(int, raw)
+            wanted = "a whole number"
+        case builtin if builtin is float:
+            found = None if is_bool else _number(float, raw)
+            wanted = "a number"
+        case builtin if builtin is Path:
+            found = Path(raw) if isinstance(raw, str) and raw else None
+            wanted = "a path"
+        case _:
+            found = raw if isinstance(raw, str) else None
+            wanted = "a text"
+    if found is None:
+        raise SettingsRejected(f"{path} = {raw!r}: must be {wanted}")
+    return found
+
+
+def _number(kind: type[int] | type[float], raw: Any) -> int | float | None:
+    try:
+        number = kind(raw)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def _require_address(name: str, value: str) -> None:
+    host, _, port = value.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) <= 65_535
+    _require(bool(host) and is_port, f"{name}: must be host:port")
