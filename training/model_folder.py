@@ -36,7 +36,7 @@ _LABEL_OF_HEAD = {head: f"events_{head}" for head in HEADS}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Popularity:
+class PopularityTable:
     """What is bought most, lately."""
 
     popular_rows: NDArray[np.int64]  # [P] most popular first
@@ -95,7 +95,7 @@ def read_neighbours(folder: Path) -> Neighbours:
     return Neighbours(arrays["rows"], arrays["scores"])
 
 
-def write_popularity(popularity: Popularity, folder: Path) -> None:
+def write_popularity(popularity: PopularityTable, folder: Path) -> None:
     """`read_popularity` reads it back."""
     _write_npz(
         folder / POPULARITY_FILE,
@@ -104,10 +104,10 @@ def write_popularity(popularity: Popularity, folder: Path) -> None:
     )
 
 
-def read_popularity(folder: Path) -> Popularity:
+def read_popularity(folder: Path) -> PopularityTable:
     """Raises NotFound if the folder has none."""
     arrays = _read_npz(folder / POPULARITY_FILE)
-    return Popularity(arrays["popular_rows"], arrays["popularity"])
+    return PopularityTable(arrays["popular_rows"], arrays["popularity"])
 
 
 def write_item_vectors(vectors: NDArray[np.float32], folder: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shop.events import EVENT_CODE_COUNT, EVENT_CODES, EventType
 from training.data.snapshot import Snapshot
 from training.examples import Moments
-from training.model_folder import Popularity
+from training.model_folder import PopularityTable
 
 _MS_PER_DAY = 86_400_000.0
 
@@ -28,7 +28,7 @@ class PopularitySettings:
 
 def fit_popularity(
     snapshot: Snapshot, *, before_ms: int, settings: PopularitySettings | None = None
-) -> Popularity:
+) -> PopularityTable:
     """From the events strictly before `before_ms`; equally popular products keep their order."""
     settings = settings or PopularitySettings()
     events = snapshot.events
@@ -45,14 +45,14 @@ def fit_popularity(
     totals[0] = 0.0
     popularity = (totals / (totals.max() or 1.0)).astype(np.float32)
     rows = np.lexsort((np.arange(1, row_count), -popularity[1:])) + 1
-    return Popularity(rows.astype(np.int64), popularity)
+    return PopularityTable(rows.astype(np.int64), popularity)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PopularRetriever:
     """The same list for everyone."""
 
-    popularity: Popularity
+    popularity: PopularityTable
 
     def best_rows(self, moments: Moments, count: int) -> NDArray[np.int64]:
         """[B, count] the most popular products."""

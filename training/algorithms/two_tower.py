@@ -1,206 +1,196 @@
-"""Two-tower retrieval: sampled softmax over a shared pool, corrected for its draw (Yi 2019).
+"""Two-tower retrieval: trains the towers, epoch by epoch, and searches with them.
 
-The pool of a step is every product wanted in the batch and some drawn uniformly. A product gets
-into it the more often the more popular it is; subtracting the log of that probability from its
-logit makes the loss estimate the softmax over the whole catalogue. Where the pool is the whole
-catalogue, the correction is zero and the loss is that softmax.
+An epoch is one example per session (`training.wishes`). After each, recall on the calibration
+window decides whether it is the best so far; training stops when it no longer improves. A
+checkpoint after every epoch lets an interrupted training go on where it stopped, to the same end.
 
-Shapes: B examples, M wanted products of each, N pool, T history, D vector, R catalogue rows.
+Shapes: B examples, T history, D vector, R catalogue rows.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from shop.features import CONTEXT_VALUES, FeatureSchema
+from training.algorithms.sampled_softmax import PoolSampler
+from training.algorithms.two_tower_steps import (
+    Advance,
+    Epoch,
+    StepSettings,
+    new_optimiser,
+    shopper_tensors,
+    train_epoch,
+)
 from training.data.snapshot import Snapshot
-from training.examples import Histories, Moments, ShopperBatch, shopper_batch
-from training.models.two_tower import TwoTower, TwoTowerConfig, serving_user_tower
+from training.examples import Histories, Moments, context_values, shopper_batch
+from training.model_folder import write_item_vectors, write_whole
+from training.models.two_tower import (
+    TwoTower,
+    TwoTowerConfig,
+    save_two_tower,
+    serving_user_tower,
+)
 from training.product_tokens import product_tokens
-from training.wishes import Wishes, WishSettings, WishSource
+from training.retrieval import Questions, recalls
+from training.wishes import WishSettings, WishSource
 
+_log = logging.getLogger(__name__)
+
+CHECKPOINT = "two_tower.checkpoint"
 _CHUNK = 1024
+_JUDGED_AT = 20  # the calibration recall that decides which epoch is best
 
 
 @dataclass(frozen=True, slots=True)
 class TwoTowerSettings:
     """How the two-tower model is trained."""
 
-    epochs: int = 12
+    epochs: int = 8
     patience: int = 2  # epochs without a better calibration recall before it stops
-    batch_size: int = 512
-    uniform_negatives: int = 2048
-    temperature: float = 0.07
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
     token_buckets: int = 16_384
+    protocol: Literal["next", "window"] = "next"  # see training.retrieval
+    question_limit: int = 2000  # calibration questions after each epoch
+    steps: StepSettings = field(default_factory=StepSettings)
     wishes: WishSettings = field(default_factory=WishSettings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pool:
-    """The products that one step compares the wanted ones with."""
+class TwoTowerTask:
+    """Everything that stays the same while the towers learn."""
 
-    rows: NDArray[np.int64]  # [N] distinct, ascending
-    log_inclusion: NDArray[np.float32]  # [N] log of the chance to be in the pool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PoolSampler:
-    """Draws pools and knows how likely every product was to be in one."""
-
-    shares: NDArray[np.float64]  # [R] of all positives
-    uniform_count: int
-
-    def draw(self, wanted_rows: NDArray[np.int64], random: np.random.Generator) -> Pool:
-        """The wanted rows of a batch [B, M] and `uniform_count` uniform draws."""
-        wanted = wanted_rows[wanted_rows > 0]
-        catalogue = self.shares.size - 1
-        rows = np.unique(
-            np.concatenate([wanted, random.integers(1, catalogue + 1, self.uniform_count)])
-        )
-        # The expected number of draws of each row; a row is in the pool unless all draws miss it.
-        expected = wanted.size * self.shares[rows] + self.uniform_count / catalogue
-        return Pool(rows, np.log(-np.expm1(-expected)).astype(np.float32))
+    snapshot: Snapshot
+    schema: FeatureSchema
+    histories: Histories
+    wishes: WishSource
+    questions: Questions  # of the calibration window
+    settings: TwoTowerSettings
+    seed: int
 
 
-def sampled_softmax(
-    similarity: Tensor,
-    wanted_at: Tensor,
-    weights: Tensor,
-    log_inclusion: Tensor,
-    temperature: float,
-) -> Tensor:
-    """The mean loss per unit of weight.
+@dataclass(slots=True)
+class _Run:
+    """How far a training has come."""
 
-    similarity [B, N] cosines to the pool; wanted_at [B, M] pool positions; weights [B, M] 0 = none;
-    log_inclusion [N]. A shopper's other wanted products are not their negatives.
+    model: TwoTower
+    optimiser: torch.optim.Optimizer
+    epoch: int = 0  # finished epochs
+    best_recall: float = -1.0
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def is_over(self, settings: TwoTowerSettings) -> bool:
+        waited = self.epoch - self.best_epoch
+        return self.epoch >= settings.epochs or (self.epoch > 0 and waited >= settings.patience)
+
+
+def fit_two_tower(
+    task: TwoTowerTask, folder: Path, *, fingerprint: str, advance: Advance = lambda _: None
+) -> dict[str, float]:
+    """Train, and write towers and item vectors into `folder`; returns what calibration said.
+
+    `fingerprint` names data and settings: a checkpoint of another fingerprint is not continued.
     """
-    logits = similarity / temperature - log_inclusion
-    is_real = weights > 0
-    wanted_logits = logits.gather(1, wanted_at)
-    is_wanted = torch.zeros_like(logits).scatter_add_(1, wanted_at, is_real.to(logits.dtype)) > 0
-    others = logits.masked_fill(is_wanted, -torch.inf).logsumexp(dim=1, keepdim=True)
-    losses = functional.softplus(others - wanted_logits)
-    return (losses * weights).sum() / weights.sum().clamp_min(1e-6)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed)
+        model = new_two_tower(task)
+        run = _Run(model, new_optimiser(model, task.settings.steps))
+        _resume(run, folder / CHECKPOINT, fingerprint)
+        while not run.is_over(task.settings):
+            _one_epoch(run, task, advance)
+            _write_checkpoint(run, folder / CHECKPOINT, fingerprint)
+    model.load_state_dict(run.best_weights)
+    save_two_tower(model, folder)
+    write_item_vectors(serving_user_tower(model).items_RD.numpy(), folder)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    advance(1.0)
+    return {
+        f"two-tower_calibration_{task.settings.protocol}_recall@{_JUDGED_AT}": run.best_recall,
+        "two-tower_epochs": float(run.epoch),
+        "two-tower_best_epoch": float(run.best_epoch),
+    }
 
 
-def new_two_tower(
-    snapshot: Snapshot, schema: FeatureSchema, source: WishSource, settings: TwoTowerSettings
-) -> TwoTower:
+def _one_epoch(run: _Run, task: TwoTowerTask, advance: Advance) -> None:
+    settings = task.settings
+    seeds = np.random.SeedSequence([task.seed, run.epoch])
+    torch.manual_seed(int(seeds.generate_state(1)[0]))
+    random = np.random.default_rng(seeds)
+    counts = task.wishes.counts
+    epoch = Epoch(
+        task.wishes.epoch(random),
+        PoolSampler(counts / max(1, counts.sum()), settings.steps.uniform_negatives),
+        task.histories,
+        task.schema,
+        start_share=run.epoch / settings.epochs,
+        end_share=(run.epoch + 1) / settings.epochs,
+    )
+    train_epoch(run.model, run.optimiser, epoch, settings.steps, random, advance)
+    retriever = TwoTowerRetriever.of(run.model, task.schema, task.histories)
+    recall = recalls(retriever, task.questions, [_JUDGED_AT])[_JUDGED_AT]
+    run.epoch += 1
+    _log.info("epoch %d: calibration recall@%d %.4f", run.epoch, _JUDGED_AT, recall)
+    if recall > run.best_recall:
+        run.best_recall, run.best_epoch = recall, run.epoch
+        run.best_weights = {k: v.clone() for k, v in run.model.state_dict().items()}
+
+
+def _resume(run: _Run, file: Path, fingerprint: str) -> None:
+    if not file.exists():
+        return
+    saved = torch.load(file, weights_only=True)
+    if saved["fingerprint"] != fingerprint:
+        return
+    run.model.load_state_dict(saved["model"])
+    run.optimiser.load_state_dict(saved["optimiser"])
+    run.epoch, run.best_epoch = saved["epoch"], saved["best_epoch"]
+    run.best_recall, run.best_weights = saved["best_recall"], saved["best_weights"]
+
+
+def _write_checkpoint(run: _Run, file: Path, fingerprint: str) -> None:
+    saved = {
+        "fingerprint": fingerprint,
+        "model": run.model.state_dict(),
+        "optimiser": run.optimiser.state_dict(),
+        "epoch": run.epoch,
+        "best_epoch": run.best_epoch,
+        "best_recall": run.best_recall,
+        "best_weights": run.best_weights,
+    }
+    write_whole(file, lambda part: torch.save(saved, part))
+
+
+def new_two_tower(task: TwoTowerTask) -> TwoTower:
     """Untrained towers that know the catalogue's words and which products have positives."""
-    words = product_tokens(snapshot, settings.token_buckets)
+    words = product_tokens(task.snapshot, task.settings.token_buckets)
     model = TwoTower(
         TwoTowerConfig(
-            row_count=snapshot.products.num_rows + 1,
+            row_count=task.snapshot.products.num_rows + 1,
             token_slots=words.tokens.shape[1],
-            token_buckets=settings.token_buckets,
-            history_length=schema.history_length,
-            context_code_counts=schema.code_counts(),
+            token_buckets=task.settings.token_buckets,
+            history_length=task.schema.history_length,
+            context_code_counts=task.schema.code_counts(),
             context_value_count=len(CONTEXT_VALUES),
-            vector_size=schema.vector_size,
+            vector_size=task.schema.vector_size,
         )
     )
     model.items.tokens_RL.copy_(torch.from_numpy(words.tokens))
     model.items.weights_RL.copy_(torch.from_numpy(words.weights))
-    model.items.is_warm_R.copy_(torch.from_numpy(source.counts > 0))
+    model.items.is_warm_R.copy_(torch.from_numpy(task.wishes.counts > 0))
+    values = _typical_context_values(task)
+    model.users.value_mean_V.copy_(torch.from_numpy(values.mean(axis=0)))
+    model.users.value_scale_V.copy_(torch.from_numpy(1.0 / np.maximum(values.std(axis=0), 0.1)))
     return model
 
 
-def train_epoch(
-    model: TwoTower,
-    optimiser: torch.optim.Optimizer,
-    wishes: Wishes,
-    histories: Histories,
-    schema: FeatureSchema,
-    sampler: PoolSampler,
-    settings: TwoTowerSettings,
-    random: np.random.Generator,
-    advance: Callable[[float], None] = lambda _: None,
-) -> float:
-    """One pass over `wishes`; returns the mean loss. `advance` is told the share done."""
-    model.train()
-    losses: list[float] = []
-    batches = list(_batches(wishes, histories, settings.batch_size, random))
-    for at in batches:
-        loss = _loss(model, wishes, at, histories, schema, sampler, settings, random)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        losses.append(loss.item())
-        advance(1 / len(batches))
-    return float(np.mean(losses))
-
-
-def _batches(
-    wishes: Wishes, histories: Histories, size: int, random: np.random.Generator
-) -> Iterator[NDArray[np.intp]]:
-    """Random batches of shoppers with about equally long histories, so that little is padding."""
-    starts, ends = histories.spans(wishes.moments.user_rows, wishes.moments.times_ms)
-    order = random.permutation(len(wishes))
-    batches = []
-    for group in np.array_split(order, max(1, len(wishes) // (size * 16))):
-        by_length = group[np.argsort((ends - starts)[group], kind="stable")]
-        batches += np.array_split(by_length, max(1, round(group.size / size)))
-    return iter([batches[at] for at in random.permutation(len(batches))])
-
-
-def _loss(
-    model: TwoTower,
-    wishes: Wishes,
-    at: NDArray[np.intp],
-    histories: Histories,
-    schema: FeatureSchema,
-    sampler: PoolSampler,
-    settings: TwoTowerSettings,
-    random: np.random.Generator,
-) -> Tensor:
-    batch = _trimmed(shopper_batch(histories, wishes.moments.at(at), schema))
-    wanted_rows = wishes.wanted_rows[at]
-    pool = sampler.draw(wanted_rows, random)
-    rows, inverse = np.unique(
-        np.concatenate([pool.rows, batch.history_rows.ravel()]), return_inverse=True
-    )
-    vectors = model.items(torch.from_numpy(rows))
-    places = torch.from_numpy(inverse)
-    history = functional.embedding(places[pool.rows.size :].view(batch.history_rows.shape), vectors)
-    users = model.users(history, *_shopper_tensors(batch))
-    wanted_at = np.minimum(np.searchsorted(pool.rows, wanted_rows), pool.rows.size - 1)
-    return sampled_softmax(
-        users @ vectors[places[: pool.rows.size]].T,
-        torch.from_numpy(wanted_at),
-        torch.from_numpy(wishes.weights[at]),
-        torch.from_numpy(pool.log_inclusion),
-        settings.temperature,
-    )
-
-
-def _trimmed(batch: ShopperBatch) -> ShopperBatch:
-    """Without the columns that are padding for everyone; one column always stays."""
-    used = int((batch.history_rows > 0).any(axis=0).sum())
-    width = max(1, used)
-    return replace(
-        batch,
-        history_rows=batch.history_rows[:, -width:],
-        history_events=batch.history_events[:, -width:],
-        history_ages=batch.history_ages[:, -width:],
-    )
-
-
-def _shopper_tensors(batch: ShopperBatch) -> tuple[Tensor, ...]:
-    return (
-        torch.from_numpy((batch.history_rows > 0).astype(np.float32)),
-        torch.from_numpy(np.ascontiguousarray(batch.history_events)),
-        torch.from_numpy(np.ascontiguousarray(batch.history_ages)),
-        torch.from_numpy(batch.context_codes),
-        torch.from_numpy(batch.context_values),
-    )
+def _typical_context_values(task: TwoTowerTask) -> NDArray[np.float32]:
+    moments = task.wishes.epoch(np.random.default_rng(task.seed)).moments
+    return context_values(task.histories, moments.at(np.arange(0, len(moments), 7)[:20_000]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,22 +210,21 @@ class TwoTowerRetriever:
 
     def user_vectors(self, moments: Moments) -> NDArray[np.float32]:
         """[B, D] unit vectors."""
-        parts = []
+        parts = [np.zeros((0, self.vectors.shape[1]), dtype=np.float32)]
         with torch.no_grad():
             for start in range(0, len(moments), _CHUNK):
                 part = moments.at(np.arange(start, min(start + _CHUNK, len(moments))))
                 batch = shopper_batch(self.histories, part, self.schema)
-                inputs = (torch.from_numpy(batch.history_rows), *_shopper_tensors(batch)[1:])
+                inputs = (torch.from_numpy(batch.history_rows), *shopper_tensors(batch)[1:])
                 parts.append(self.tower(*inputs).numpy())
-        size = self.vectors.shape[1]
-        return np.concatenate(parts) if parts else np.zeros((0, size), dtype=np.float32)
+        return np.concatenate(parts)
 
     def best_rows(self, moments: Moments, count: int) -> NDArray[np.int64]:
         """[B, count] the nearest products."""
         cosines = self.user_vectors(moments) @ self.vectors.T
         cosines[:, 0] = -np.inf
         kept = min(count, cosines.shape[1] - 1)
-        rows = np.argpartition(-cosines, kept, axis=1)[:, :kept]
+        rows = np.argpartition(-cosines, kept - 1, axis=1)[:, :kept]
         order = np.argsort(-np.take_along_axis(cosines, rows, axis=1), axis=1, kind="stable")
         best = np.zeros((len(moments), count), dtype=np.int64)
         best[:, :kept] = np.take_along_axis(rows, order, axis=1)
