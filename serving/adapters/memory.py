@@ -114,7 +114,8 @@ class MemoryUserTower(Temper):
         length = float(np.linalg.norm(vector))
         if length == 0.0:
             return np.eye(1, self.item_vectors.shape[1], dtype=np.float32)[0]
-        return np.asarray(vector / length, dtype=np.float32)
+        unit: NDArray[np.float32] = (vector / length).astype(np.float32)
+        return unit
 
 
 @dataclass(slots=True, eq=False)

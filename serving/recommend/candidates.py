@@ -112,8 +112,7 @@ def _item_item_scores(call: Call, history: History) -> ItemItemScores:
     """Empty, and noted as lost, if the table names products that the catalogue does not have."""
     tables = call.deps.release.tables
     scored = score_neighbours(history, tables.neighbours)
-    known = scored.rows.size == 0 or int(scored.rows[-1]) < tables.catalogue.product_ids.size
-    if known and np.isfinite(scored.scores).all():
+    if scored.rows.size == 0 or int(scored.rows[-1]) < tables.catalogue.product_ids.size:
         return scored
     call.losses.add(Stage.CANDIDATES, Degradation.SOURCE_LOST)
     return ItemItemScores(np.zeros(0, np.int64), np.zeros(0, np.float32))
