@@ -51,6 +51,7 @@ class LoadPlan:
 class CallLog:
     """What became of every recorded call, in the order of their intended times."""
 
+    began_unix_s: float  # when 0 of `at_s` was, on the wall clock
     at_s: NDArray[np.float64]  # [n]
     latency_ms: NDArray[np.float64]  # [n] from the intended send time
     late_ms: NDArray[np.float64]  # [n] how late the generator itself sent it
@@ -107,6 +108,7 @@ class _Generator:
         self._rows: list[_Row] = []
         self._event_latency_ms: list[float] = []
         self._event_errors = 0
+        self._began_unix_s = 0.0
 
     async def run(self) -> CallLog:
         options = (("grpc.use_local_subchannel_pool", 1),)  # else channels share a connection
@@ -131,6 +133,7 @@ class _Generator:
         ]
         cpu_before, wall_before = time.process_time(), time.monotonic()
         origin = loop.time() + _LEAD_S - float(self._plan.at_s[0])
+        self._began_unix_s = time.time() + origin - loop.time()
         pending: set[asyncio.Task[None]] = set()
         due = zip(self._plan.at_s.tolist(), self._plan.calls, strict=True)
         for number, (at, call) in enumerate(due):
@@ -217,6 +220,7 @@ class _Generator:
         missing = float("nan")
         stage_ms = [[row.stage_ms.get(name, missing) for name in stages] for row in rows]
         return CallLog(
+            began_unix_s=self._began_unix_s,
             at_s=np.array([row.at_s for row in rows], np.float64),
             latency_ms=np.array([row.latency_ms for row in rows], np.float64),
             late_ms=np.array([row.late_ms for row in rows], np.float64),

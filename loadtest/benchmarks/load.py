@@ -67,7 +67,7 @@ def measure(state_dir: Path, images: Path) -> Result:
         notes=(
             f"{summary.calls} calls, {summary.rate_per_s:.1f}/s answered,"
             f" {summary.degraded_calls} of them degraded ({summary.degraded or 'none'})."
-            f" The generator took {summary.generator_cpu_share:.0%} of a core and was late itself by"
+            f" The generator took {summary.generator_cpu_share:.0%} of a core and was late by"
             f" {summary.generator_late_p99_ms:.1f} ms at p99, which is part of the latency.",
         ),
     )

@@ -1,0 +1,102 @@
+"""`vitrine bench`: runs one benchmark, or all of them, and writes docs/benchmarks.md."""
+
+import argparse
+import importlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.benchmarks.page import write_page
+from loadtest.benchmarks.result import Result, keep, kept, machine
+
+ALL = "all"
+# In the order of the page. Names are modules of this package, each with `measure`.
+TITLES = {
+    "start": "From a fresh clone to the first answer",
+    "memory": "Resident memory",
+    "pipeline": "One call at a time",
+    "floors": "What the arithmetic alone costs",
+    "load": "150 calls a second",
+    "faults": "Triton killed under load",
+    "quality": "Lists against the truth of the world",
+    "calibration": "Do the probabilities come true?",
+    "retail": "Real data: UCI Online Retail",
+}
+_ROOT = Path(__file__).resolve().parents[2]
+_PAGE = _ROOT / "docs" / "benchmarks.md"
+_IMAGES = _ROOT / "docs" / "images"
+
+
+def configure_bench(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `vitrine bench`."""
+    names = "; ".join(f"{name}: {title.lower()}" for name, title in TITLES.items())
+    parser.add_argument("name", choices=[ALL, *TITLES], metavar="NAME", help=f"all; {names}")
+    parser.add_argument("--json", action="store_true", help="the figures as one flat JSON object")
+    parser.add_argument(
+        "--write", action="store_true", help="put the figures into docs/benchmarks.md (all does)"
+    )
+    parser.add_argument(
+        "--retail-data",
+        type=Path,
+        metavar="DIR",
+        help="folder with the UCI Online Retail file, for the benchmark retail",
+    )
+
+
+def run_bench(arguments: argparse.Namespace) -> int:
+    """0 if everything that was asked holds, 1 if not."""
+    names = list(TITLES) if arguments.name == ALL else [arguments.name]
+    results = [_run(name, arguments) for name in names if _is_possible(name, arguments)]
+    if arguments.write or arguments.name == ALL:
+        store = _store(arguments.state_dir)
+        stored = [result for name in TITLES if (result := kept(name, store)) is not None]
+        write_page(_PAGE, stored, TITLES)
+        sys.stderr.write(f"written: {_PAGE}\n")
+    return 0 if all(result.holds for result in results) else 1
+
+
+def _is_possible(name: str, arguments: argparse.Namespace) -> bool:
+    if name == "retail" and arguments.name == ALL and arguments.retail_data is None:
+        sys.stderr.write("retail is left out: it needs --retail-data DIR\n")
+        return False
+    return True
+
+
+def _run(name: str, arguments: argparse.Namespace) -> Result:
+    sys.stderr.write(f"{name}: {TITLES[name].lower()} …\n")
+    module = importlib.import_module(f"loadtest.benchmarks.{name}")
+    extra = {"data": arguments.retail_data} if name == "retail" else {}
+    measured: Result = module.measure(arguments.state_dir, _IMAGES, **extra)
+    data = " --retail-data DIR" if name == "retail" else ""
+    result = replace(measured, command=f"vitrine bench {name}{data}", machine=machine())
+    keep(result, _store(arguments.state_dir))
+    if arguments.json:
+        sys.stdout.write(json.dumps(result.figures, indent=2) + "\n")
+    else:
+        _show(result)
+    return result
+
+
+def _store(state_dir: Path) -> Path:
+    return state_dir / "bench"
+
+
+def _show(result: Result) -> None:
+    console = Console()
+    checks = Table("asked", "limit", "measured", "", title=TITLES[result.name])
+    for check in result.checks:
+        verdict = "[green]holds[/green]" if check.holds else "[red]does not hold[/red]"
+        checks.add_row(check.what, check.asked, check.measured, verdict)
+    if result.checks:
+        console.print(checks)
+    for grid in result.grids:
+        table = Table(*grid.header, title=grid.title)
+        for row in grid.rows:
+            table.add_row(*row)
+        console.print(table)
+    for note in result.notes:
+        console.print(note, markup=False)
