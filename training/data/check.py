@@ -25,6 +25,7 @@ from training.data.snapshot import (
     MAX_PRICE_MINOR,
     MAX_QUANTITY,
     MAX_QUARANTINE_LINES,
+    MAX_TEXT_CHARACTERS,
     MAY_BE_NULL,
     NO_CURRENCY,
     PRODUCT_COLUMNS,
@@ -36,7 +37,7 @@ from training.data.snapshot import (
     file_sha256,
     read_snapshot_manifest,
 )
-from training.data.tabular import read_source
+from training.data.tabular import column_types, read_source
 
 _SCHEMAS = {PRODUCTS: PRODUCT_COLUMNS, SHOPPERS: SHOPPER_COLUMNS, EVENTS: EVENT_COLUMNS}
 
@@ -112,14 +113,24 @@ def _digest_fault(file: Path, manifest: SnapshotManifest) -> str:
 def _read(file: Path, schema: pa.Schema) -> pa.Table:
     if not file.is_file():
         raise DataRejected(f"{file} is missing")
-    table = read_source(file, schema.names).table.select(schema.names)
+    found = column_types(file)
     for field in schema:
-        found = table.schema.field(field.name).type
-        if found != field.type:
-            raise DataRejected(f"column {field.name} is {found}; need {field.type}")
-        if field.name not in MAY_BE_NULL and table[field.name].null_count:
-            raise DataRejected(f"column {field.name} has nulls")
-    return table.unify_dictionaries()
+        if found.get(field.name) != field.type:
+            raise DataRejected(f"column {field.name} is {found.get(field.name)}; need {field.type}")
+    table = read_source(file, schema.names).table.select(schema.names).unify_dictionaries()
+    for name in schema.names:
+        if name not in MAY_BE_NULL and table[name].null_count:
+            raise DataRejected(f"column {name} has nulls")
+        if _longest(table[name]) > MAX_TEXT_CHARACTERS:
+            raise DataRejected(f"column {name} has a text longer than {MAX_TEXT_CHARACTERS}")
+    return table
+
+
+def _longest(column: pa.ChunkedArray) -> int:
+    """Characters of the longest text; 0 where there is no text."""
+    if not pa.types.is_dictionary(column.type) or not column.num_chunks:
+        return 0
+    return int(pc.max(pc.utf8_length(column.chunk(0).dictionary)).as_py() or 0)
 
 
 def _quarantine_fault(file: Path, manifest: SnapshotManifest) -> str:
@@ -169,9 +180,10 @@ def _counts_fault(manifest: SnapshotManifest, tables: dict[str, pa.Table]) -> st
 
 
 def _ids_fault(ids: pa.ChunkedArray) -> str:
-    if pc.any(pc.equal(ids, "")).as_py():
+    distinct = ids.unique().dictionary_decode()
+    if pc.any(pc.equal(distinct, "")).as_py():
         return "an id is empty"
-    return "an id is there twice" if len(ids.unique()) != len(ids) else ""
+    return "an id is there twice" if len(distinct) != len(ids) else ""
 
 
 def _order_fault(times_ms: np.ndarray[Any, np.dtype[np.int64]], manifest: SnapshotManifest) -> str:

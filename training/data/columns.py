@@ -32,10 +32,14 @@ def cells_of(sieve: Sieve, column: str) -> pa.Array:
 
 
 def plain_cells_of(sieve: Sieve, column: str) -> pa.Array:
-    """As `cells_of`, without dictionaries, and with one kind of text."""
+    """As `cells_of`, without dictionaries, and with one kind of text, cut where it is too long to
+    mean a number or a date."""
     cells = cells_of(sieve, column)
     if pa.types.is_dictionary(cells.type):
-        cells = cells.dictionary_decode()
+        values = cells.dictionary
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            values = pc.utf8_slice_codeunits(values, 0, MAX_ID_CHARACTERS)
+        cells = values.take(cells.indices)
     return cells.cast(pa.large_string()) if pa.types.is_string(cells.type) else cells
 
 
@@ -172,12 +176,9 @@ def _holds_numbers(kind: pa.DataType) -> bool:
 def _from_integers(
     cells: pa.Array,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    empty = _mask(pc.is_null(cells))
-    bad = np.zeros(len(cells), dtype=np.bool_)
-    if pa.types.is_uint64(cells.type):
-        bad = _mask(pc.greater(cells, np.iinfo(np.int64).max))
-        cells = pc.if_else(pa.array(bad), pa.scalar(0, pa.uint64()), cells)
-    return pc.fill_null(cells.cast(pa.int64()), 0).to_numpy(), empty, bad
+    values = pc.fill_null(cells, 0).to_numpy()
+    bad = values > np.iinfo(np.int64).max
+    return np.where(bad, 0, values).astype(np.int64), _mask(pc.is_null(cells)), bad
 
 
 def _fault_empty(

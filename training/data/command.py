@@ -16,7 +16,7 @@ from training.data.snapshot import QUARANTINE, SnapshotManifest
 from training.data.sources import SOURCES, import_data
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their arguments to `vitrine data`."""
     commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     importing = commands.add_parser(
@@ -37,7 +37,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def run_data(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Do what was asked; the exit status is 0 only if everything is right.
 
     Raises DataRejected where the data cannot be loaded at all.

@@ -14,6 +14,8 @@ from training.data.snapshot import SnapshotWriter
 from training.data.tabular import SourceTable
 
 _SOUND = 0
+_SHOWN_CHARACTERS = 200
+_SHOWN_ITEMS = 50
 
 
 class Sieve:
@@ -41,9 +43,9 @@ class Sieve:
 
     def fault_duplicates(self, columns: list[str]) -> None:
         """Every row that repeats an earlier one in all `columns` is a duplicate."""
-        table = self.source.table.select(columns).unify_dictionaries()
-        rows = np.flatnonzero(_may_have_a_twin(table))
-        keyed = pa.table({str(i): _plain(c) for i, c in enumerate(table.take(rows).columns)})
+        codes = [_codes(self.source.table[column]) for column in columns]
+        rows = np.flatnonzero(_may_have_a_twin(codes))
+        keyed = pa.table({str(at): column[rows] for at, column in enumerate(codes)})
         groups = keyed.append_column("row", pa.array(rows)).group_by(keyed.column_names)
         first = groups.aggregate([("row", "min")])["row_min"].to_numpy()
         repeated = np.zeros(len(self.source), dtype=np.bool_)
@@ -62,7 +64,7 @@ class Sieve:
         faulty = np.flatnonzero(np.isin(self._verdict, list(self._faults)))
         for start in range(0, faulty.size, 10_000):
             part = faulty[start : start + 10_000]
-            for at, raw in zip(part, source.table.take(part).to_pylist(), strict=True):
+            for at, raw in zip(part, _shortened(source.table.take(part)).to_pylist(), strict=True):
                 writer.quarantine(
                     file=source.file,
                     row=int(source.rows[at]),
@@ -82,29 +84,45 @@ class Sieve:
         self._verdict[hit] = verdict
 
 
-def _may_have_a_twin(table: pa.Table) -> NDArray[np.bool_]:
-    """[N] could this row have a twin? Exact grouping of millions of rows of text is slow; this
-    leaves it only the rows whose 64-bit hash occurs twice."""
-    hashes = np.zeros(table.num_rows, dtype=np.uint64)
-    for column in table.columns:
-        hashes = (hashes ^ _bits(column)) * np.uint64(0x9E3779B97F4A7C15)
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """[N] equal cells have equal codes, and only they."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    unified = column.unify_dictionaries()
+    parts = [pc.fill_null(chunk.indices.cast(pa.int64()), -1) for chunk in unified.chunks]
+    return np.concatenate([part.to_numpy() for part in parts] or [np.zeros(0, np.int64)])
+
+
+def _may_have_a_twin(codes: list[NDArray[np.int64]]) -> NDArray[np.bool_]:
+    """[N] could this row have a twin? Exact grouping of millions of rows is slow; this leaves it
+    only the rows whose 64-bit hash occurs twice."""
+    hashes = np.zeros(codes[0].size, dtype=np.uint64)
+    for column in codes:
+        hashes = (hashes ^ column.view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
         hashes ^= hashes >> np.uint64(29)
     _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     twins: NDArray[np.bool_] = counts[inverse] > 1
     return twins
 
 
-def _bits(column: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """[N] equal cells have equal bits."""
-    encoded = column.combine_chunks()
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = encoded.dictionary_encode()
-    codes = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy()
-    bits: NDArray[np.uint64] = codes.view(np.uint64)
-    return bits
+def _shortened(table: pa.Table) -> pa.Table:
+    """The same rows with every cell cut to what a quarantine shows."""
+    columns = [pa.chunked_array([_short(c) for c in column.chunks]) for column in table.columns]
+    return pa.table(columns, names=table.column_names)
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    return column
+def _short(cells: pa.Array) -> pa.Array:
+    kind = cells.type
+    if pa.types.is_dictionary(kind):
+        return _short(cells.dictionary).take(cells.indices)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pc.utf8_slice_codeunits(cells, 0, _SHOWN_CHARACTERS).cast(pa.string())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pc.list_slice(cells, 0, _SHOWN_ITEMS, return_fixed_size_list=False)
+    if pa.types.is_timestamp(kind):  # as text: Python has no dates for all that 64 bits hold
+        return cells.cast(pa.timestamp(kind.unit)).cast(pa.string())
+    if pa.types.is_duration(kind):
+        return cells.cast(pa.int64())
+    if pa.types.is_temporal(kind):
+        return cells.cast(pa.string())
+    return cells

@@ -3,6 +3,7 @@
 Only the wanted columns are read. CSV cells come as text; what they mean is decided in `columns`.
 """
 
+import codecs
 import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,13 +18,21 @@ from numpy.typing import NDArray
 from shop.errors import DataRejected
 
 SUFFIXES = (".parquet", ".csv")
-# Everything is held in memory; 20 M rows of eight columns are about 4 GB on the way in.
-MAX_FILE_BYTES = 4 << 30
-MAX_ROWS = 20_000_000
-MAX_TABLE_BYTES = 6 << 30  # decoded: a small Parquet file can unfold to anything
-_BATCH_ROWS = 1 << 16
+_BATCH_ROWS = 1 << 13  # few, so that a batch of unfolding cells is noticed before it fills memory
 _MAX_HEADER_BYTES = 1 << 16
 _MAX_RAW_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a file may cost. All of it is held in memory: 20 M rows of eight columns are ~4 GB."""
+
+    file_bytes: int = 4 << 30
+    rows: int = 20_000_000
+    table_bytes: int = 4 << 30  # decoded: a small Parquet file can unfold to anything
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +80,29 @@ def column_names(path: Path) -> tuple[str, ...]:
         return tuple(file.schema_arrow.names)
 
 
-def read_source(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> SourceTable:
-    """The named columns of one file.
+def column_types(path: Path) -> dict[str, pa.DataType]:
+    """The types a Parquet file says its columns have. Raises DataRejected if it cannot be read."""
+    with _parquet(path) as file:
+        return dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+
+
+def read_source(
+    path: Path,
+    required: Iterable[str],
+    optional: Iterable[str] = (),
+    *,
+    limits: Limits = LIMITS,
+) -> SourceTable:
+    """The named columns of one file; text in Parquet comes as dictionaries.
 
     Raises DataRejected, naming the file and what is needed, if a required column is missing, the
-    file is no Parquet or CSV, or it is larger than the limits of this module.
+    file is no Parquet or CSV, or it is larger than the limits.
     """
     if path.suffix not in SUFFIXES:
         raise DataRejected(f"{path}: cannot read {path.suffix or 'this'}; need {SUFFIXES}")
     size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise DataRejected(f"{path} has {size} bytes, the limit is {MAX_FILE_BYTES}; take a part")
+    if size > limits.file_bytes:
+        raise DataRejected(f"{path} has {size} bytes; take a part of at most {limits.file_bytes}")
     present = column_names(path)
     missing = [name for name in required if name not in present]
     if missing:
@@ -92,27 +113,36 @@ def read_source(path: Path, required: Iterable[str], optional: Iterable[str] = (
     doubled = [name for name in wanted if present.count(name) > 1]
     if doubled:
         raise DataRejected(f"{path} has the column {doubled[0]} twice")
-    return _read_csv(path, wanted) if path.suffix == ".csv" else _read_parquet(path, wanted)
+    if path.suffix == ".csv":
+        return _read_csv(path, wanted, limits)
+    return _read_parquet(path, wanted, limits)
 
 
-def _parquet(path: Path) -> pq.ParquetFile:
+def _parquet(path: Path, folded: list[str] | None = None) -> pq.ParquetFile:
+    """The open file; columns of text named in `folded` are read as dictionaries, so that a
+    megabyte repeated a million times stays a megabyte."""
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, read_dictionary=folded)
     except (pa.ArrowException, OSError) as error:
         raise DataRejected(f"{path} is no readable Parquet file: {error}") from error
 
 
-def _read_parquet(path: Path, wanted: list[str]) -> SourceTable:
-    with _parquet(path) as file:
-        _refuse_rows(path, file.metadata.num_rows)
+def _read_parquet(path: Path, wanted: list[str], limits: Limits) -> SourceTable:
+    texts = [name for name, kind in column_types(path).items() if _is_text(kind)]
+    with _parquet(path, [name for name in wanted if name in texts]) as file:
+        _refuse_size(path, file.metadata.num_rows, _unfolded_bytes(file, wanted), limits)
         for name in wanted:
             _refuse_nested(path, file.schema_arrow.field(name))
         try:
-            batches = _within_limits(path, file.iter_batches(_BATCH_ROWS, columns=wanted))
+            batches = _within_limits(path, file.iter_batches(_BATCH_ROWS, columns=wanted), limits)
             table = pa.Table.from_batches(batches, schema=_chosen(file.schema_arrow, wanted))
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataRejected(f"{path} is damaged: {error}") from error
     return SourceTable(path.name, table, np.arange(1, table.num_rows + 1))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _chosen(schema: pa.Schema, wanted: list[str]) -> pa.Schema:
@@ -126,20 +156,33 @@ def _refuse_nested(path: Path, field: pa.Field) -> None:
         raise DataRejected(f"{path}: column {field.name} is {field.type}; need plain values")
 
 
-def _refuse_rows(path: Path, rows: int) -> None:
-    if rows > MAX_ROWS:
-        raise DataRejected(f"{path} has more than {MAX_ROWS} rows; take a part of it")
+def _refuse_size(path: Path, rows: int, table_bytes: int, limits: Limits) -> None:
+    if rows > limits.rows:
+        raise DataRejected(f"{path} has more than {limits.rows} rows; take a part of it")
+    if table_bytes > limits.table_bytes:
+        raise DataRejected(f"{path} unfolds to more than {limits.table_bytes} bytes; take a part")
 
 
-def _within_limits(path: Path, batches: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
+def _unfolded_bytes(file: pq.ParquetFile, wanted: list[str]) -> int:
+    """What the file says of itself; a lie is found while reading."""
+    groups = (file.metadata.row_group(at) for at in range(file.metadata.num_row_groups))
+    chunks = (group.column(at) for group in groups for at in range(group.num_columns))
+    return sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if chunk.path_in_schema.split(".")[0] in set(wanted)
+    )
+
+
+def _within_limits(
+    path: Path, batches: Iterable[pa.RecordBatch], limits: Limits
+) -> list[pa.RecordBatch]:
     kept: list[pa.RecordBatch] = []
     rows = table_bytes = 0
     for batch in batches:
         rows += batch.num_rows
         table_bytes += batch.nbytes
-        _refuse_rows(path, rows)
-        if table_bytes > MAX_TABLE_BYTES:
-            raise DataRejected(f"{path} unfolds to more than {MAX_TABLE_BYTES} bytes; take a part")
+        _refuse_size(path, rows, table_bytes, limits)
         kept.append(batch)
     return kept
 
@@ -157,31 +200,42 @@ def _csv_header(path: Path) -> list[str]:
     return [name.strip() for name in names]
 
 
-def _read_csv(path: Path, wanted: list[str]) -> SourceTable:
+def _read_csv(path: Path, wanted: list[str], limits: Limits) -> SourceTable:
     try:
-        return _read_csv_as(path, wanted, "utf8", ())
-    except pa.ArrowInvalid as error:
-        if "UTF8" not in str(error):
-            raise DataRejected(f"{path} is no readable CSV file: {error}") from error
-    try:
-        # Spreadsheet exports of these data sets carry pound signs in Latin-1.
-        return _read_csv_as(path, wanted, "latin1", (f"{path.name} was read as Latin-1",))
-    except pa.ArrowInvalid as error:
+        return _read_csv_as(path, wanted, limits, is_utf8=_is_utf8(path))
+    except (pa.ArrowException, OSError) as error:
         raise DataRejected(f"{path} is no readable CSV file: {error}") from error
 
 
-def _read_csv_as(
-    path: Path, wanted: list[str], encoding: str, notes: tuple[str, ...]
-) -> SourceTable:
+def _is_utf8(path: Path) -> bool:
+    """Read beforehand, since pyarrow loses broken lines whose bytes it cannot decode."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                decoder.decode(piece)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read_csv_as(path: Path, wanted: list[str], limits: Limits, *, is_utf8: bool) -> SourceTable:
     broken: list[BrokenLine] = []
     names = _csv_header(path)
     reader = pacsv.open_csv(
         path,
         # One thread: only then does a broken line know its number.
         read_options=pacsv.ReadOptions(
-            use_threads=False, encoding=encoding, column_names=names, skip_rows=1
+            use_threads=False,
+            # Spreadsheet exports of these data sets carry pound signs in Latin-1, which reads any.
+            encoding="utf8" if is_utf8 else "latin1",
+            column_names=names,
+            skip_rows=1,
         ),
-        parse_options=pacsv.ParseOptions(invalid_row_handler=_collect_into(broken)),
+        parse_options=pacsv.ParseOptions(
+            newlines_in_values=True, invalid_row_handler=_collect_into(broken)
+        ),
         convert_options=pacsv.ConvertOptions(
             include_columns=wanted,
             column_types=dict.fromkeys(wanted, pa.large_string()),
@@ -190,9 +244,10 @@ def _read_csv_as(
         ),
     )
     with reader:
-        table = pa.Table.from_batches(_within_limits(path, reader), schema=reader.schema)
+        table = pa.Table.from_batches(_within_limits(path, reader, limits), schema=reader.schema)
     rows = np.arange(1, table.num_rows + len(broken) + 1)
     whole = np.setdiff1d(rows, [line.row for line in broken], assume_unique=True)
+    notes = () if is_utf8 else (f"{path.name} is no UTF-8 and was read as Latin-1",)
     return SourceTable(path.name, table, whole, tuple(broken), notes)
 
 
