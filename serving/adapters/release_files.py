@@ -63,6 +63,12 @@ def verify_release(folder: Path, key: bytes) -> Manifest:
     Raises ReleaseRejected or NotFound. Reads everything: about a second per gigabyte.
     """
     manifest = read_release_manifest(folder, key)
+    check_files(folder, manifest)
+    return manifest
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Raises ReleaseRejected unless every listed file is there and is the one that was signed."""
     for name in manifest.files:
         path = folder / name
         try:
@@ -70,7 +76,6 @@ def verify_release(folder: Path, key: bytes) -> Manifest:
         except OSError as error:
             raise ReleaseRejected(f"{manifest.release}: {name} cannot be read: {error}") from error
         check_file(manifest, name, size_bytes, sha256)
-    return manifest
 
 
 def file_sha256(path: Path) -> str:

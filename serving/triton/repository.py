@@ -69,6 +69,12 @@ def keep_versions(repository: Path, versions: frozenset[int]) -> None:
             shutil.rmtree(folder)
 
 
+def remove_version(repository: Path, version: int) -> None:
+    """Take one version out of the repository; nothing happens if it is not there."""
+    for model in MODELS:
+        shutil.rmtree(repository / model / str(version), ignore_errors=True)
+
+
 def installed_versions(repository: Path) -> tuple[InstalledVersion, ...]:
     """The versions that every model has, ascending; what is being put in is not among them."""
     numbers = [
