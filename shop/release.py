@@ -121,11 +121,12 @@ def read_manifest(text: str, key: bytes) -> Manifest:
             metrics={str(name): float(value) for name, value in raw["metrics"].items()},
             signature=str(raw["signature"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ReleaseRejected(f"{MANIFEST} cannot be read: {error!r}") from error
     _check_names(manifest)
     expected = hmac.new(key, manifest.unsigned_bytes(), hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected, manifest.signature):
+    # As bytes: compare_digest raises on text that is not ASCII, and the text here is anyone's.
+    if not hmac.compare_digest(expected.encode(), manifest.signature.encode(errors="replace")):
         raise ReleaseRejected(
             f"{manifest.release}: signature does not match; not signed by this shop"
         )

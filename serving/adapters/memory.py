@@ -112,9 +112,11 @@ class MemoryUserTower(Temper):
         rows = features.history_rows[features.history_rows > 0]
         vector = self.item_vectors[rows].sum(axis=0) if rows.size else np.zeros(0)
         length = float(np.linalg.norm(vector))
+        unit = np.zeros(self.item_vectors.shape[1], dtype=np.float32)
         if length == 0.0:
-            return np.eye(1, self.item_vectors.shape[1], dtype=np.float32)[0]
-        unit: NDArray[np.float32] = (vector / length).astype(np.float32)
+            unit[0] = 1.0
+        else:
+            unit[:] = vector / length
         return unit
 
 
