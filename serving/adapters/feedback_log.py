@@ -128,6 +128,11 @@ class FeedbackLog:
         """Shown lists not yet written."""
         return len(self._impressions)
 
+    @property
+    def is_writing(self) -> bool:
+        """False once the log was closed, or its thread ended by a bug."""
+        return not self._is_closing and self._thread.is_alive()
+
     def close(self) -> None:
         """Everything that was handed over is on disk when this returns."""
         self._is_closing = True
@@ -147,7 +152,7 @@ class FeedbackLog:
 
         After a DependencyTimeout they may still get there; asking again with the same keys is safe.
         """
-        if self._is_closing or not self._thread.is_alive():
+        if not self.is_writing:
             raise DependencyUnavailable(_DEPENDENCY, "the log is closed")
         if self._batches.qsize() >= self._settings.queued_batches:
             raise Overloaded("too many events wait for the disk", _RETRY_AFTER_MS)

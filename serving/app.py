@@ -1,0 +1,243 @@
+"""App: starts Ray Serve with the gateway, says where the door is, and leaves nothing behind.
+
+    python -m serving.app [--settings FILE] [--ports-file PATH] [--die-with-parent]
+
+The composition root of a machine: settings are read here and passed on as values. Serves until
+SIGTERM or SIGINT. However it ends, and if its parent is killed, every process that Ray started ends
+with it.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import dataclasses
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from serving.client import VitrineClient
+from serving.deployments import (
+    APPLICATION,
+    SERVICER_FUNCTIONS,
+    DoorGateway,
+    gateway_application,
+    serve_environment,
+)
+from serving.logging_setup import log_to_stderr
+from serving.settings import Settings, load_settings
+from serving.stack.ports import free_port
+from serving.stack.processes import MARK, start_sweeper
+from shop.errors import SettingsRejected, VitrineError
+
+logger = logging.getLogger(__name__)
+
+_PROJECT = Path(__file__).resolve().parents[1]
+_PR_SET_PDEATHSIG = 1
+_PARENT_CHECK_S = 0.5
+_MEGABYTE = 1 << 20
+_WARM_STEP_S = 0.1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 after a clean stop, 1 if it could not serve; the reason is on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings(options.settings)
+        log_to_stderr(settings.log_level)
+        serve(
+            _with_absolute_paths(settings),
+            ports_file=options.ports_file,
+            die_with_parent=options.die_with_parent,
+        )
+    except VitrineError as error:
+        sys.stderr.write(f"door: {error}\n")
+        return 1
+    return 0
+
+
+def serve(settings: Settings, *, ports_file: Path | None, die_with_parent: bool) -> None:
+    """Serves until told to stop. Raises SettingsRejected or GatewayFailed if it cannot."""
+    parent = os.getppid()
+    if die_with_parent:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
+    settings = dataclasses.replace(settings, door=_with_free_ports(settings.door))
+    try:
+        with _scratch_folder() as scratch, _swept(), _running_ray(settings, scratch):
+            _deploy(settings)
+            _wait_until_warm(settings)
+            if ports_file is not None:
+                _write_ports(ports_file, settings)
+            logger.info("the door is open at %s", _door_addresses(settings)[0])
+            _wait_for_the_end_of(parent if die_with_parent else None)
+    except KeyboardInterrupt:
+        logger.info("stopped")
+
+
+def _with_absolute_paths(settings: Settings) -> Settings:
+    """Ray's workers run in folders of their own."""
+    return dataclasses.replace(settings, state_dir=settings.state_dir.absolute())
+
+
+def _with_free_ports(door: Any) -> Any:
+    """Ports that were left open are chosen; those that were named must be free."""
+    for name in ("port", "metrics_port"):
+        wanted = getattr(door, name)
+        found = free_port(wanted)
+        if wanted and found != wanted:
+            raise SettingsRejected(f"door.{name} = {wanted}: something listens there already")
+        door = dataclasses.replace(door, **{name: found})
+    return door
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[str]:
+    """Ray's files. Not in the state folder: the paths of its sockets must stay below 107 bytes."""
+    folder = tempfile.mkdtemp(prefix="vitrine-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _swept() -> Iterator[None]:
+    """Whatever is started inside ends with us, even if we are killed: Ray's agents would not."""
+    run = f"{os.environ.get(MARK, 'door')}/{os.getpid()}-{secrets.token_hex(4)}"
+    os.environ[MARK] = run  # inherited by all that Ray starts
+    sweeper = start_sweeper(run, os.environ)
+    try:
+        yield
+    finally:
+        if sweeper.stdin is not None:
+            sweeper.stdin.close()
+        sweeper.wait()
+
+
+@contextlib.contextmanager
+def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
+    free = [free_port() for _ in range(5)]
+    os.environ.update(serve_environment(settings, scratch=scratch, free_ports=free))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(_PROJECT), os.environ.get("PYTHONPATH")))
+    )
+    import ray  # after its environment is set: it reads some of it when imported
+    from ray import serve as ray_serve
+    from ray.serve.config import HTTPOptions, gRPCOptions
+
+    try:
+        if settings.ray.address:
+            ray.init(address=settings.ray.address, namespace="vitrine", log_to_driver=False)
+        else:
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            ray.init(
+                num_cpus=settings.door.replicas + 1,  # room for a replica that takes over
+                num_gpus=0,
+                include_dashboard=False,
+                object_store_memory=settings.ray.object_store_mb * _MEGABYTE,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=scratch,
+                namespace="vitrine",
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray put its own there
+        by_haproxy = settings.door.kind == "haproxy"
+        ray_serve.start(
+            proxy_location="HeadOnly" if by_haproxy else "Disabled",
+            # Without a host Serve starts no proxy and no HTTP server: nobody speaks HTTP here.
+            http_options=HTTPOptions(host=settings.door.host, port=free[4])
+            if by_haproxy
+            else HTTPOptions(host=None),
+            grpc_options=gRPCOptions(
+                port=settings.door.port, grpc_servicer_functions=SERVICER_FUNCTIONS
+            ),
+        )
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # stopping has begun, and is nearly over
+        if ray.is_initialized():
+            ray_serve.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
+
+
+def _deploy(settings: Settings) -> None:
+    from ray import serve as ray_serve
+
+    application = gateway_application(DoorGateway, settings.door, settings)
+    try:
+        ray_serve.run(application, name=APPLICATION, route_prefix="/")
+    except RuntimeError as error:
+        raise GatewayFailed(
+            f"the gateway did not start; its log is {settings.logs_dir}/gateway-0.jsonl: {error}"
+        ) from error
+
+
+class GatewayFailed(VitrineError):
+    """Ray Serve could not start the gateway."""
+
+
+def _wait_until_warm(settings: Settings) -> None:
+    """Returns when the first good list was made, or after a while without: the door is open."""
+    until = time.monotonic() + settings.door.warm_within_s
+    with VitrineClient(_door_addresses(settings)[0]) as client:
+        while not client.is_serving():
+            if time.monotonic() > until:
+                logger.warning("no list by both models yet; health stays NOT_SERVING until then")
+                return
+            time.sleep(_WARM_STEP_S)
+
+
+def _door_addresses(settings: Settings) -> list[str]:
+    door = settings.door
+    count = door.replicas if door.kind == "direct" else 1
+    host = "127.0.0.1" if door.host == "0.0.0.0" else door.host
+    return [f"{host}:{door.port + at}" for at in range(count)]
+
+
+def _write_ports(file: Path, settings: Settings) -> None:
+    door = settings.door
+    ports = {
+        "pid": os.getpid(),
+        "door": _door_addresses(settings)[0],
+        "doors": _door_addresses(settings),
+        "metrics": [f"{door.host}:{door.metrics_port + at}" for at in range(door.replicas)],
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(ports, indent=2) + "\n")
+    os.replace(part, file)
+
+
+def _wait_for_the_end_of(parent: int | None) -> None:
+    """Returns when the parent is gone; without one, only a signal ends the wait."""
+    while parent is None or os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_S)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.app", description="The gRPC door of Vitrine, on Ray Serve."
+    )
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="TOML; see serving/settings")
+    parser.add_argument(
+        "--ports-file", type=Path, metavar="PATH", help="where to write the addresses, as JSON"
+    )
+    parser.add_argument(
+        "--die-with-parent", action="store_true", help="stop when the process that started it ends"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

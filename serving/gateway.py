@@ -1,0 +1,263 @@
+"""Gateway: the gRPC methods of the door, and the only place where errors become gRPC status.
+
+A refused call is answered by setting code, details and trailers on the context and returning: Ray
+Serve drops the trailers of a method that raises, and with them the violated fields.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from serving.arrival import Arrival, this_arrival
+from serving.codec import MAX_MANY
+from serving.logging_setup import REQUESTS
+from serving.proto import recommendations_pb2 as pb
+from serving.refusal import Refusal, refusal_of, refuse
+from serving.reply import encode_answer, encode_valid
+from serving.service import Service
+from shop.errors import (
+    DependencyTimeout,
+    DependencyUnavailable,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+)
+
+logger = logging.getLogger(__name__)
+
+_DEADLINE_KEY = "vitrine-deadline-ms"  # metadata, for callers that cannot set the field
+_SERVICES = ("", "vitrine.v1.Recommendations")
+_MAX_WATCHERS = 8  # each holds one of the door's places for calls, for as long as it likes
+_WATCH_STEP_S = 0.5
+
+OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+_Serving = health_pb2.HealthCheckResponse
+
+
+class Gateway:
+    """`vitrine.v1.Recommendations` and `grpc.health.v1.Health`, for one replica."""
+
+    async def __init__(self, open_service: OpenService, *, many_at_once: int) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._stack = AsyncExitStack()
+        self._service = await self._stack.enter_async_context(open_service())
+        self._many_at_once = many_at_once
+        self._watchers = 0
+        self._warming = asyncio.create_task(self._service.warm_up())
+
+    async def __del__(self) -> None:  # Serve awaits it too, when the replica has drained
+        self._warming.cancel()
+        await self._stack.aclose()
+
+    def check_health(self) -> None:
+        """Serve asks now and then, and replaces the replica if this raises."""
+        if not self._service.is_sound():
+            raise DependencyUnavailable("feedback", "the log's writer has ended")
+        if self._warming.done():
+            self._warming.result()
+
+    @property
+    def _is_warm(self) -> bool:
+        return self._warming.done()
+
+    async def Recommend(
+        self, request: pb.RecommendRequest, grpc_context: Any
+    ) -> pb.RecommendResponse:
+        """A ranked list for one shopper and one placement."""
+        with _Handling(self._service, "Recommend", grpc_context) as handling:
+            reply = await self._one(request, handling.arrival, _metadata_ms(grpc_context))
+            handling.note(reply)
+            return reply
+        return pb.RecommendResponse()
+
+    async def RecommendMany(
+        self, request: pb.RecommendManyRequest, grpc_context: Any
+    ) -> AsyncIterator[pb.RecommendManyResponse]:
+        """One response per request, in order, a few of them made at a time."""
+        with _Handling(self._service, "RecommendMany", grpc_context) as handling:
+            if len(request.requests) > MAX_MANY:
+                raise InvalidRequest(
+                    "requests", f"has {len(request.requests)} elements, at most {MAX_MANY}"
+                )
+            under_way: deque[asyncio.Task[pb.RecommendManyResponse]] = deque()
+            try:
+                for index, each in enumerate(request.requests):
+                    under_way.append(asyncio.create_task(self._one_of_many(index, each)))
+                    if len(under_way) >= self._many_at_once:
+                        yield await under_way.popleft()
+                while under_way:
+                    yield await under_way.popleft()
+            finally:
+                for task in under_way:
+                    task.cancel()
+            handling.fields["requests"] = len(request.requests)
+
+    async def LogEvents(
+        self, request: pb.LogEventsRequest, grpc_context: Any
+    ) -> pb.LogEventsResponse:
+        """Returns once every event is on disk."""
+        with _Handling(self._service, "LogEvents", grpc_context) as handling:
+            events = self._service.decoder.events(request)
+            allowed_s = handling.arrival.client_allows_s
+            within_s = math.inf if allowed_s is None else allowed_s
+            receipt = await self._service.record(events, within_s=within_s)
+            handling.fields["events"] = len(events)
+            known = self._service.tables.catalogue.row_of
+            named = dict.fromkeys(event.product_id for event in events if event.product_id)
+            return pb.LogEventsResponse(
+                accepted=receipt.accepted,
+                duplicates=receipt.duplicates,
+                unknown_product_ids=[name for name in named if name not in known],
+            )
+        return pb.LogEventsResponse()
+
+    async def Check(
+        self, request: health_pb2.HealthCheckRequest, grpc_context: Any
+    ) -> health_pb2.HealthCheckResponse:
+        """SERVING once a list was made by both models."""
+        with _Handling(self._service, "Check", grpc_context):
+            if request.service not in _SERVICES:
+                raise NotFound(f"service {request.service!r} is not served here")
+            return self._health()
+        return health_pb2.HealthCheckResponse()
+
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, grpc_context: Any
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """The state now, and again whenever it changes."""
+        with _Handling(self._service, "Watch", grpc_context):
+            if self._watchers >= _MAX_WATCHERS:
+                raise Overloaded(f"{_MAX_WATCHERS} clients watch already; use Check", 1_000)
+            self._watchers += 1
+            try:
+                told = None
+                while True:
+                    health = (
+                        self._health()
+                        if request.service in _SERVICES
+                        else _Serving(status=_Serving.SERVICE_UNKNOWN)
+                    )
+                    if health.status != told:
+                        told = health.status
+                        yield health
+                    await asyncio.sleep(_WATCH_STEP_S)
+            finally:
+                self._watchers -= 1
+
+    def _health(self) -> health_pb2.HealthCheckResponse:
+        return _Serving(status=_Serving.SERVING if self._is_warm else _Serving.NOT_SERVING)
+
+    async def _one(
+        self, request: pb.RecommendRequest, arrival: Arrival, metadata_ms: int
+    ) -> pb.RecommendResponse:
+        service = self._service
+        ask = service.decoder.ask(request)
+        if request.validate_only:
+            return encode_valid(ask, service.tables.release, service.tables.catalogue)
+        answer = await service.recommend(
+            ask,
+            start_s=arrival.at_s,
+            total_s=self._total_s(request.deadline_ms or metadata_ms, arrival),
+        )
+        service.telemetry.answered(answer)
+        return encode_answer(
+            answer,
+            service.tables.catalogue,
+            service.token_key,
+            attribution_ttl_ms=service.deps.settings.attribution_ttl_ms,
+        )
+
+    async def _one_of_many(
+        self, index: int, request: pb.RecommendRequest
+    ) -> pb.RecommendManyResponse:
+        """A failure of one is that shopper's only. Its time begins when its turn comes."""
+        try:
+            reply = await self._one(request, Arrival(time.monotonic(), None), 0)
+        except Exception as error:  # noqa: BLE001  the edge of one request among many
+            refusal = _refusal(error, f"requests[{index}]")
+            failure = pb.Failure(code=refusal.code.name, message=refusal.message)
+            return pb.RecommendManyResponse(index=index, failure=failure)
+        return pb.RecommendManyResponse(index=index, response=reply)
+
+    def _total_s(self, asked_ms: int, arrival: Arrival) -> float:
+        """What the caller names, else what its gRPC deadline leaves, else the settings' default."""
+        allowed_s = arrival.client_allows_s
+        if asked_ms:
+            total_s = min(asked_ms / 1000.0, math.inf if allowed_s is None else allowed_s)
+        elif allowed_s is not None:
+            total_s = allowed_s
+        else:
+            total_s = self._service.budgets.total_ms / 1000.0
+        if total_s <= 0.0:
+            raise DependencyTimeout("door", "the deadline had passed when the call arrived")
+        return total_s
+
+
+class _Handling:
+    """One call: counts and logs it, and answers an error with its status instead of raising it."""
+
+    def __init__(self, service: Service, method: str, grpc_context: Any) -> None:
+        self.arrival = this_arrival()
+        self.fields: dict[str, Any] = {"method": method}
+        self._service = service
+        self._method = method
+        self._context = grpc_context
+
+    def note(self, reply: pb.RecommendResponse) -> None:
+        """What the line about this request tells."""
+        self.fields |= {
+            "request_id": reply.request_id,
+            "release": reply.release,
+            "scored": reply.scored_count,
+            "shown": len(reply.items),
+            "stage_ms": {stage: round(ms, 2) for stage, ms in reply.stage_ms.items()},
+            "degraded": [f"{d.stage}:{d.reason}" for d in reply.degraded],
+        }
+
+    def __enter__(self) -> "_Handling":
+        self._in_flight = self._service.telemetry.in_flight()
+        self._in_flight.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        self._in_flight.__exit__(None, None, None)
+        code = "OK"
+        if isinstance(error, Exception):
+            refusal = _refusal(error, self._method)
+            refuse(self._context, refusal)
+            code = refusal.code.name
+            self.fields["error"] = refusal.message
+        elif error is not None:
+            code = grpc.StatusCode.CANCELLED.name  # the client went away, or we are shutting down
+        seconds = time.monotonic() - self.arrival.at_s
+        self._service.telemetry.finished(self._method, code, seconds)
+        if self._method not in ("Check", "Watch"):
+            self.fields |= {"code": code, "ms": round(seconds * 1000.0, 2)}
+            REQUESTS.info("%s %s", self._method, code, extra={"fields": self.fields})
+        return isinstance(error, Exception)
+
+
+def _refusal(error: Exception, where: str) -> Refusal:
+    refusal = refusal_of(error)
+    if refusal.code is grpc.StatusCode.INTERNAL:
+        logger.error("%s failed", where, exc_info=error)
+    return refusal
+
+
+def _metadata_ms(grpc_context: Any) -> int:
+    """`vitrine-deadline-ms` of the call's metadata; 0 if there is none. Raises InvalidRequest."""
+    for key, value in grpc_context.invocation_metadata():
+        if key == _DEADLINE_KEY:
+            if not (value.isascii() and value.isdigit() and 0 < int(value) <= 600_000):
+                raise InvalidRequest(_DEADLINE_KEY, f"is {value[:20]!r}, must be 1 to 600000")
+            return int(value)
+    return 0

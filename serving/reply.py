@@ -1,0 +1,161 @@
+"""Reply: from an answer's columns to protobuf, the only place where products become rows.
+
+Shapes: N candidates, K shown products, S sources.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from serving.proto import recommendations_pb2 as pb
+from serving.recommend.request import Answer, Ask
+from shop.candidates import Source
+from shop.catalogue import Catalogue
+from shop.tokens import Attribution, encode_attribution, encode_page, request_fingerprint
+
+_SOURCE_NAMES = tuple(source.name.lower() for source in Source)
+_CACHE_STATUS = "BYPASS"  # answers are not cached yet: events count in the very next call
+# Why a product is there, by the sources that proposed it; the first of these decides.
+_REASON_OF = (
+    (Source.TWO_TOWER, pb.PERSONALISED),
+    (Source.HISTORY, pb.PERSONALISED),
+    (Source.ITEM_ITEM, pb.SIMILAR),
+    (Source.POPULAR, pb.POPULAR),
+    (Source.EXPLORATION, pb.EXPLORATION),
+)
+
+
+def encode_answer(
+    answer: Answer, catalogue: Catalogue, token_key: bytes, *, attribution_ttl_ms: int
+) -> pb.RecommendResponse:
+    """The whole reply."""
+    ask, slate = answer.ask, answer.slate
+    reply = pb.RecommendResponse(
+        items=_items(answer, catalogue),
+        attribution_token=encode_attribution(
+            Attribution(
+                request_id=ask.request_id,
+                release=answer.release,
+                arms=(),
+                expires_ms=ask.context.now_ms + attribution_ttl_ms,
+                rows=slate.rows,
+                propensities=slate.propensities.astype(np.float32),
+            ),
+            token_key,
+        ),
+        degraded=[
+            pb.Degradation(stage=stage, reason=reason.value) for stage, reason in answer.degraded
+        ],
+        next_page_token=_next_page_token(answer, token_key),
+        stage_ms=answer.stage_ms,
+        cache_status=_CACHE_STATUS,
+        release=answer.release,
+        missing_product_ids=answer.missing_product_ids,
+        request_id=ask.request_id,
+        currency=catalogue.currency,
+        scored_count=answer.scored_count,
+    )
+    if ask.explain:
+        _explain(reply.items, answer)
+    return reply
+
+
+def encode_valid(ask: Ask, release: str, catalogue: Catalogue) -> pb.RecommendResponse:
+    """The reply to a request that was only to be checked, and is right."""
+    return pb.RecommendResponse(
+        release=release,
+        request_id=ask.request_id,
+        currency=catalogue.currency,
+        cache_status=_CACHE_STATUS,
+    )
+
+
+def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
+    slate, offers, at = answer.slate, answer.offers, answer.slate.at
+    proposed = ~np.isnan(answer.candidates.source_scores[at])  # [K, S]
+    has_stock = offers.stock_tracked[at] & offers.stock_known[at]
+    columns = zip(
+        catalogue.product_ids[slate.rows].tolist(),
+        catalogue.titles[slate.rows].tolist(),
+        slate.values.tolist(),
+        offers.price_minor[at].tolist(),
+        offers.list_price_minor[at].tolist(),
+        offers.price_as_of_ms[at].tolist(),
+        offers.stock[at].tolist(),
+        offers.stock_as_of_ms[at].tolist(),
+        has_stock.tolist(),
+        proposed.tolist(),
+        slate.explored.tolist(),
+        strict=True,
+    )
+    return [
+        pb.RecommendedProduct(
+            product_id=product_id,
+            title=title,
+            score=value,
+            reason=_reason(sources, explored=explored, fallback=answer.fallback),
+            sources=[name for name, holds in zip(_SOURCE_NAMES, sources, strict=True) if holds],
+            price_minor=price_minor,
+            list_price_minor=list_price_minor,
+            price_as_of_ms=price_as_of_ms,
+            stock=stock if stock_is_known else None,
+            stock_as_of_ms=stock_as_of_ms if stock_is_known else 0,
+        )
+        for (
+            product_id,
+            title,
+            value,
+            price_minor,
+            list_price_minor,
+            price_as_of_ms,
+            stock,
+            stock_as_of_ms,
+            stock_is_known,
+            sources,
+            explored,
+        ) in columns
+    ]
+
+
+def _reason(sources: list[bool], *, explored: bool, fallback: bool) -> "pb.Reason":
+    if explored:
+        return pb.EXPLORATION
+    if fallback:
+        return pb.FALLBACK
+    return next((reason for source, reason in _REASON_OF if sources[source]), pb.REASON_UNSPECIFIED)
+
+
+def _next_page_token(answer: Answer, token_key: bytes) -> str:
+    if answer.next_page is None:
+        return ""
+    ask = answer.ask
+    fingerprint = request_fingerprint(
+        placement=ask.context.placement,
+        shopper=ask.shopper,
+        filter_text="" if ask.filter is None else ask.filter.text,
+        strict=ask.strict_filtering,
+    )
+    return encode_page(answer.next_page, token_key, fingerprint=fingerprint)
+
+
+def _explain(items: Iterable[pb.RecommendedProduct], answer: Answer) -> None:
+    slate, scores = answer.slate, answer.scores
+    for place, item in enumerate(items):
+        at = int(slate.at[place])
+        explanation = item.explanation
+        explanation.expected_value_minor = float(slate.values[place])
+        explanation.propensity = float(slate.propensities[place])
+        explanation.rules.extend(slate.rules[place])
+        for source in Source:
+            score = float(answer.candidates.source_scores[at, source])
+            if not np.isnan(score):
+                explanation.source_scores[_SOURCE_NAMES[source]] = score
+        if scores is None:
+            continue
+        explanation.purchase = float(scores.purchase[at])
+        if scores.click is not None:
+            explanation.click = float(scores.click[at])
+        if scores.cart is not None:
+            explanation.cart = float(scores.cart[at])
+        if scores.return_risk is not None:
+            explanation.return_risk = float(scores.return_risk[at])

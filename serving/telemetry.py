@@ -1,0 +1,123 @@
+"""Telemetry: every metric of the gateway, declared once; labels are closed sets, never ids.
+
+Kept in the gateway's own process and served there, so that `curl HOST:PORT/metrics` is the whole
+way: Ray's agent would deliver the same numbers ten seconds later and take 0.1 GB for it.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from serving.adapters.feedback_log import FeedbackLog
+from serving.recommend.request import Answer, Degradation, Stage
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
+METHODS = ("Recommend", "RecommendMany", "LogEvents", "Check", "List", "Watch")
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
+
+
+class Telemetry:
+    """The metrics of one replica."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "vitrine_requests", "Calls by method and gRPC status", ("method", "code"), **self._here
+        )
+        request_seconds = Histogram(
+            "vitrine_request_seconds",
+            "From arrival to reply",
+            ("method",),
+            buckets=_SECONDS,
+            **self._here,
+        )
+        stage_seconds = Histogram(
+            "vitrine_stage_seconds", "Per stage", ("stage",), buckets=_SECONDS, **self._here
+        )
+        degradations = Counter(
+            "vitrine_degradations", "Answers that lacked something", ("reason",), **self._here
+        )
+        # Children are made beforehand: finding one by its labels costs more than counting.
+        self._request_seconds = {name: request_seconds.labels(name) for name in METHODS}
+        self._stage_seconds = {stage.value: stage_seconds.labels(stage.value) for stage in Stage}
+        self._degradations = {reason: degradations.labels(reason.value) for reason in Degradation}
+        self._empty = Counter("vitrine_empty_answers", "Lists without a product", **self._here)
+        self._in_flight = Gauge("vitrine_calls_in_flight", "Calls under way", **self._here)
+        self._release = Gauge("vitrine_release", "The release served", ("release",), **self._here)
+
+    @property
+    def _here(self) -> dict[str, Any]:
+        return {"registry": self.registry}
+
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Counts a call while it is under way."""
+        self._in_flight.inc()
+        try:
+            yield
+        finally:
+            self._in_flight.dec()
+
+    def finished(self, method: str, code: str, seconds: float) -> None:
+        """A call ended with this gRPC status name."""
+        self._requests.labels(method, code).inc()
+        self._request_seconds[method].observe(seconds)
+
+    def answered(self, answer: Answer) -> None:
+        """A list was made."""
+        for stage, ms in answer.stage_ms.items():
+            self._stage_seconds[stage].observe(ms / 1000.0)
+        for _, reason in answer.degraded:
+            self._degradations[reason].inc()
+        if len(answer.slate) == 0:
+            self._empty.inc()
+
+    def serves(self, release: str) -> None:
+        """This release is the one being served now."""
+        self._release.clear()
+        self._release.labels(release).set(1)
+
+    def watch_feedback(self, log: FeedbackLog) -> None:
+        """Shows the log's own counts."""
+        self.registry.register(_FeedbackCounts(log))
+
+    def serve_metrics(self, host: str, port: int) -> int:
+        """Answers `/metrics` on `host`; the port it got. Raises OSError if the port is taken."""
+        server, _ = start_http_server(port, addr=host, registry=self.registry)
+        return int(server.server_port)
+
+
+class _FeedbackCounts(Collector):
+    """Reads the feedback log's counts whenever somebody asks for metrics."""
+
+    def __init__(self, log: FeedbackLog) -> None:
+        self._log = log
+
+    def collect(self) -> Iterable[Metric]:
+        """One family each."""
+        counts = self._log.counts
+        for name, help_text, value in (
+            ("events", "Events acknowledged", counts.events),
+            ("event_duplicates", "Events acknowledged before", counts.duplicates),
+            ("impressions", "Shown lists logged", counts.impressions),
+            ("lost_impressions", "Shown lists that could not be logged", counts.lost_impressions),
+            ("feedback_failures", "Groups that could not be written", counts.failed_groups),
+        ):
+            yield CounterMetricFamily(f"vitrine_{name}", help_text, value)
+        for name, help_text, waiting in (
+            ("feedback_queued_batches", "Calls waiting for the disk", self._log.queued_batches),
+            ("feedback_queued_impressions", "Lists not written yet", self._log.queued_impressions),
+        ):
+            yield GaugeMetricFamily(f"vitrine_{name}", help_text, waiting)
