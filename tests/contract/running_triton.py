@@ -1,4 +1,4 @@
-"""A supervised Triton in a process of its own, as the stack runs it, for one test's state folder."""
+"""A supervised Triton in a process of its own, as the stack runs it, over one state folder."""
 
 import signal
 import subprocess
