@@ -68,7 +68,7 @@ NASTY = st.sampled_from(
         "x" * 3_000,
     ]
 )
-SLOW_DISK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW_DISK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def rows_of(source: str) -> st.SearchStrategy[list[dict[str, str]]]:

@@ -199,3 +199,11 @@ def test_a_world_must_name_its_currency(tmp_path: Path, about: str) -> None:
 
     with pytest.raises(DataRejected, match=r"world\.json"):
         import_data("world", tmp_path, tmp_path / "snapshot")
+
+
+@pytest.mark.parametrize("empty", ["products", "shoppers", "events"])
+def test_an_empty_table_leaves_nothing_usable(tmp_path: Path, empty: str) -> None:
+    write_world(tmp_path, **{empty: ()})
+
+    with pytest.raises(DataRejected, match="nothing usable"):
+        import_data("world", tmp_path, tmp_path / "snapshot")

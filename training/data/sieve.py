@@ -43,9 +43,10 @@ class Sieve:
 
     def fault_duplicates(self, columns: list[str]) -> None:
         """Every row that repeats an earlier one in all `columns` is a duplicate."""
-        codes = [_codes(self.source.table[column]) for column in columns]
-        rows = np.flatnonzero(_may_have_a_twin(codes))
-        keyed = pa.table({str(at): column[rows] for at, column in enumerate(codes)})
+        table = self.source.table.select(columns)
+        rows = np.flatnonzero(_may_have_a_twin(table))
+        twins = table.take(rows)
+        keyed = pa.table({str(at): _codes(column) for at, column in enumerate(twins.columns)})
         groups = keyed.append_column("row", pa.array(rows)).group_by(keyed.column_names)
         first = groups.aggregate([("row", "min")])["row_min"].to_numpy()
         repeated = np.zeros(len(self.source), dtype=np.bool_)
@@ -86,19 +87,19 @@ class Sieve:
 
 def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """[N] equal cells have equal codes, and only they."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    unified = column.unify_dictionaries()
-    parts = [pc.fill_null(chunk.indices.cast(pa.int64()), -1) for chunk in unified.chunks]
-    return np.concatenate([part.to_numpy() for part in parts] or [np.zeros(0, np.int64)])
+    cells = pa.table({"cells": column}).unify_dictionaries()["cells"].combine_chunks()
+    if not pa.types.is_dictionary(cells.type):
+        cells = cells.dictionary_encode()  # whole: chunk by chunk takes quadratic time
+    codes: NDArray[np.int64] = pc.fill_null(cells.indices.cast(pa.int64()), -1).to_numpy()
+    return codes
 
 
-def _may_have_a_twin(codes: list[NDArray[np.int64]]) -> NDArray[np.bool_]:
+def _may_have_a_twin(table: pa.Table) -> NDArray[np.bool_]:
     """[N] could this row have a twin? Exact grouping of millions of rows is slow; this leaves it
     only the rows whose 64-bit hash occurs twice."""
-    hashes = np.zeros(codes[0].size, dtype=np.uint64)
-    for column in codes:
-        hashes = (hashes ^ column.view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+    hashes = np.zeros(table.num_rows, dtype=np.uint64)
+    for column in table.columns:
+        hashes = (hashes ^ _codes(column).view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
         hashes ^= hashes >> np.uint64(29)
     _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     twins: NDArray[np.bool_] = counts[inverse] > 1
