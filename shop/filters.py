@@ -81,11 +81,15 @@ def _holds(expression: Expression, columns: _Columns) -> NDArray[np.bool_]:
         case Not(part):
             return ~_holds(part, columns)
         case AllOf(parts):
-            held = np.logical_and.reduce([_holds(part, columns) for part in parts])
-            return np.asarray(held, dtype=np.bool_)
+            held = _holds(parts[0], columns)
+            for part in parts[1:]:
+                held &= _holds(part, columns)
+            return held
         case AnyOf(parts):
-            held = np.logical_or.reduce([_holds(part, columns) for part in parts])
-            return np.asarray(held, dtype=np.bool_)
+            held = _holds(parts[0], columns)
+            for part in parts[1:]:
+                held |= _holds(part, columns)
+            return held
 
 
 def _is_one_of(

@@ -53,6 +53,8 @@ def is_eligible(
 ) -> NDArray[np.bool_]:
     """[N] which offers may be shown at all: sellable now, and not excluded by the caller."""
     sellable = offers.is_sellable(sell_unknown_stock=sell_unknown_stock)
+    if excluded_rows.size == 0:
+        return sellable
     return sellable & ~np.isin(offers.rows, excluded_rows)
 
 

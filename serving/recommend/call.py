@@ -1,13 +1,14 @@
 """Call: what one request carries through its stages, and what all of them depend on."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.deadline import Clock, Deadline, StageTimes
+from serving.recommend.filter_masks import FilterMasks
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import Histories, ImpressionLog, LoadedRelease
 from serving.recommend.request import Ask, Losses, Stage
@@ -26,6 +27,7 @@ class Deps:
     settings: RecommendSettings
     clock: Clock
     popularity: Popularity = field(init=False)
+    filter_masks: FilterMasks = field(init=False)
 
     def __post_init__(self) -> None:
         tables = self.release.tables
@@ -33,6 +35,8 @@ class Deps:
             tables.popular_rows, tables.popularity, tables.catalogue.category_codes
         )
         object.__setattr__(self, "popularity", popularity)
+        masks = FilterMasks(tables.catalogue, self.offers, ttl_ms=self.settings.offers.ttl_ms)
+        object.__setattr__(self, "filter_masks", masks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,13 +49,16 @@ class Call:
     losses: Losses
     times: StageTimes
     generator: np.random.Generator  # from the request id: the same id explores alike
+    # Rows to leave out: what the caller named, and what the page or the cart shows anyway.
+    excluded_rows: NDArray[np.int64]
 
     @staticmethod
     def of(ask: Ask, deps: Deps, deadline: Deadline) -> "Call":
         """A call that begins now."""
         seed = hashlib.blake2b(ask.request_id.encode(), digest_size=16).digest()
         generator = np.random.default_rng(int.from_bytes(seed, "big"))
-        return Call(ask, deps, deadline, Losses(), StageTimes(deps.clock), generator)
+        times = StageTimes(deps.clock)
+        return Call(ask, deps, deadline, Losses(), times, generator, _excluded_rows(ask, deps))
 
     def within_s(self, budget_ms: float) -> float:
         """Seconds a stage with this budget may take now."""
@@ -72,8 +79,12 @@ class Call:
         )
         return tuple(dict.fromkeys(name for name in named if name not in known))
 
-    @contextmanager
-    def timed(self, stage: Stage) -> Iterator[None]:
+    def timed(self, stage: Stage) -> AbstractContextManager[None]:
         """Counts the time inside the block as this stage's."""
-        with self.times.timed(stage.value):
-            yield
+        return self.times.timed(stage.value)
+
+
+def _excluded_rows(ask: Ask, deps: Deps) -> NDArray[np.int64]:
+    ids = [*ask.exclude_product_ids, *ask.context_product_ids, *ask.cart_product_ids]
+    rows = deps.release.tables.catalogue.rows_of(ids)
+    return np.unique(rows[rows > 0])

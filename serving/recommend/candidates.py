@@ -79,32 +79,18 @@ async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> 
         candidates = stack(_instead(search, allowed), quotas.candidates)
     else:
         candidates = interleave([nearest, *beside], quotas)
-    candidates = _without(candidates, excluded_rows(call))
+    candidates = _without(candidates, call.excluded_rows)
     if call.ask.filter is not None and not call.ask.strict_filtering:
         candidates = _filled(candidates, search)
     return Found(candidates, user_vector, search.item_item, fallback=nearest is None)
-
-
-def excluded_rows(call: Call) -> NDArray[np.int64]:
-    """Rows the caller wants left out: named ones, and what the page or the cart shows anyway."""
-    ask = call.ask
-    ids = [*ask.exclude_product_ids, *ask.context_product_ids, *ask.cart_product_ids]
-    rows = call.deps.release.tables.catalogue.rows_of(ids)
-    return np.unique(rows[rows > 0])
 
 
 def _allowed(call: Call) -> RowMask | None:
     """[R] where to search; None if there is no filter: a few refused rows are dropped later."""
     if call.ask.filter is None:
         return None
-    offers = call.deps.offers
-    allowed = call.ask.filter.mask(
-        call.deps.release.tables.catalogue,
-        price_minor=offers.price_minor,
-        in_stock=offers.maybe_in_stock,
-    )
-    allowed &= offers.maybe_in_stock
-    allowed[excluded_rows(call)] = False
+    allowed = call.deps.filter_masks.of(call.ask.filter, call.ask.context.now_ms).copy()
+    allowed[call.excluded_rows] = False
     return allowed
 
 
@@ -149,7 +135,7 @@ def _filled(candidates: Candidates, search: _Search) -> Candidates:
     room = min(enough, search.call.deps.settings.quotas.candidates - len(candidates))
     if len(candidates) >= enough or room == 0:
         return candidates
-    excluded = excluded_rows(search.call)
+    excluded = search.call.excluded_rows
     reach = enough + len(candidates) + excluded.size  # each source may repeat all of those first
     outside = stack(
         [search.item_item_first(reach, None), search.popular_nearby(reach, None)], 2 * reach
@@ -164,7 +150,7 @@ async def _from_two_tower(
         user_vector = await _user_vector(call, features)
     if user_vector is None:
         return None, None
-    count = call.deps.settings.quotas.two_tower + excluded_rows(call).size
+    count = call.deps.settings.quotas.two_tower + call.excluded_rows.size
     return user_vector, await _nearest(call, user_vector, count, allowed)
 
 

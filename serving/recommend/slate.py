@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.recommend.call import Call
-from serving.recommend.candidates import Found, excluded_rows
+from serving.recommend.candidates import Found
 from shop.candidates import Source
 from shop.offers import Offers
 from shop.rules import is_eligible
@@ -28,7 +28,7 @@ def may_be_shown(call: Call, offers: Offers) -> NDArray[np.bool_]:
     """[N] sellable now, not excluded, inside a strict filter."""
     eligible = is_eligible(
         offers,
-        excluded_rows=excluded_rows(call),
+        excluded_rows=call.excluded_rows,
         sell_unknown_stock=call.deps.settings.offers.sell_unknown_stock,
     )
     return eligible & _inside(call, offers) if call.ask.strict_filtering else eligible

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from serving.recommend.settings import RecommendSettings
 from shop.blend import Quotas
 from shop.errors import DependencyUnavailable
+from shop.filters import parse_filter
 from tests.unit.small_shop import CATEGORIES, PLAIN, a_history, a_shop, an_ask
 
 LAMPS = [f"p{row}" for row in range(1, 61) if CATEGORIES[row % 4 + 1] == "lamps"]
@@ -22,7 +23,9 @@ def test_a_strict_filter_is_never_left() -> None:
 
 
 def test_a_filter_does_not_starve_the_search() -> None:
-    few = replace(PLAIN, quotas=Quotas(two_tower=10, item_item=0, history=0, popular=0))
+    few = replace(
+        PLAIN, quotas=Quotas(two_tower=10, item_item=0, history=0, popular=0, exploration=0)
+    )
     shop = a_shop(settings=few)
     answer = shop.answer(an_ask(filter='category = "lamps"', strict_filtering=True))
     assert len(answer.slate) == 10
@@ -77,6 +80,7 @@ def test_the_price_shown_satisfies_the_filter() -> None:
     first = shop.answer(an_ask(filter="price < 13", strict_filtering=True))
     assert shop.shown(first) == ["p2"]
     shop.answer(an_ask(page_size=60))  # now all prices have been seen
+    shop.time.pass_ms(2_001)  # and the filter's first judgement is forgotten
     again = shop.answer(an_ask(filter="price < 13", strict_filtering=True))
     assert set(shop.shown(again)) == {"p2", "p60"}
 
@@ -89,16 +93,34 @@ def test_in_stock_wants_to_know_and_not_to_hope() -> None:
 
 
 def test_what_is_known_to_be_gone_takes_no_place_in_a_filtered_search() -> None:
-    few = replace(PLAIN, quotas=Quotas(two_tower=3, item_item=0, history=0, popular=0))
+    few = replace(
+        PLAIN, quotas=Quotas(two_tower=3, item_item=0, history=0, popular=0, exploration=0)
+    )
     shop = a_shop(settings=few)
     vector = np.eye(1, 4, dtype=np.float32)[0]  # what the twin gives for a stranger
     best = np.argsort(-(shop.index.item_vectors[1:] @ vector))[:3] + 1
     shop.inventory.units |= {f"p{row}": 0 for row in best}
-    lists = [
-        shop.shown(shop.answer(an_ask(filter="price > 0", strict_filtering=True))) for _ in range(2)
-    ]
-    assert len(lists[1]) >= 3
-    assert not {f"p{row}" for row in best} & set(lists[1])
+    ask = an_ask(filter="price > 0", strict_filtering=True)
+    assert shop.shown(shop.answer(ask)) == []
+    shop.time.pass_ms(2_001)
+    assert len(shop.answer(ask).slate) == 3
+
+
+def test_the_same_filter_is_not_judged_on_the_whole_catalogue_each_time() -> None:
+    shop = a_shop()
+    masks, wanted = shop.deps.filter_masks, parse_filter("price < 30")
+    first = masks.of(wanted, shop.time.now_ms)
+    assert masks.of(parse_filter("price < 30"), shop.time.now_ms + 2_000) is first
+    assert masks.of(wanted, shop.time.now_ms + 2_001) is not first
+
+
+def test_only_so_many_filters_are_remembered() -> None:
+    shop = a_shop()
+    masks, wanted = shop.deps.filter_masks, parse_filter("in_stock")
+    first = masks.of(wanted, shop.time.now_ms)
+    for amount in range(64):
+        masks.of(parse_filter(f"price < {amount}"), shop.time.now_ms)
+    assert masks.of(wanted, shop.time.now_ms) is not first
 
 
 amounts = st.integers(10, 72)
