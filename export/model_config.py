@@ -8,8 +8,10 @@ could neither refuse a wrong shape nor warm a model up before the first request.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from shop.features import FeatureSchema
+from shop.features import FEATURE_VERSION, FeatureSchema
+from shop.scoring import HEADS
 from shop.tensors import (
     CANDIDATE_BUCKETS,
     RANKER,
@@ -97,3 +99,31 @@ def _warm_up(spec: ModelSpec, length: int) -> tuple[str, ...]:
         ),
         "}",
     )
+
+
+def world_schema() -> FeatureSchema:
+    """What decides the tensors of the world's releases; vocabularies do not show in them."""
+    from training.settings import TrainingSettings  # brings torch along
+
+    settings = TrainingSettings()
+    return FeatureSchema(
+        version=FEATURE_VERSION,
+        history_length=settings.history_length,
+        vector_size=settings.vector_size,
+        devices=(),
+        countries=(),
+        segments=(),
+        heads=HEADS,
+    )
+
+
+def write_shown(repository: Path) -> None:
+    """Bring git's `model_repository/` up to date; `python -m export.model_config` does it."""
+    for model, text in model_configs(world_schema()).items():
+        folder = repository / model
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.pbtxt").write_text(text)
+
+
+if __name__ == "__main__":
+    write_shown(Path(__file__).resolve().parents[1] / "model_repository")
