@@ -41,6 +41,7 @@ from shop.errors import SettingsRejected, VitrineError
 logger = logging.getLogger(__name__)
 
 _PROJECT = Path(__file__).resolve().parents[1]
+_SCRATCH = "vitrine-"  # temporary folders: vitrine-<pid>-<random>
 _PR_SET_PDEATHSIG = 1
 _PARENT_CHECK_S = 0.5
 _MEGABYTE = 1 << 20
@@ -102,11 +103,20 @@ def _with_free_ports(door: Any) -> Any:
 @contextlib.contextmanager
 def _scratch_folder() -> Iterator[str]:
     """Ray's files. Not in the state folder: the paths of its sockets must stay below 107 bytes."""
-    folder = tempfile.mkdtemp(prefix="vitrine-")
+    _remove_left_scratch()
+    folder = tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-")
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_scratch() -> None:
+    """What earlier doors that were killed could not remove themselves."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
+        pid = folder.name.removeprefix(_SCRATCH).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

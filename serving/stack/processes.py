@@ -66,16 +66,23 @@ def start_sweeper(run: str, environment: Mapping[str, str]) -> subprocess.Popen[
 
 def marked(run_prefix: str) -> list[psutil.Process]:
     """Living processes, not zombies, that were started by a run whose name begins so."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(MARK, "").startswith(
-                run_prefix
-            ):
-                found.append(process)
-        except psutil.Error:  # gone, or another user's
-            continue
-    return [process for process in found if is_alive(process)]
+    return [
+        process
+        for process in psutil.process_iter()
+        if process.pid != os.getpid()
+        and _mark_of(process.pid).startswith(run_prefix)
+        and is_alive(process)
+    ]
+
+
+def _mark_of(pid: int) -> str:
+    """Read here, not by psutil: it stops at the zeros that a process's new title leaves behind."""
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # gone, or another user's
+        return ""
+    prefix = f"{MARK}=".encode()
+    return next((e[len(prefix) :].decode() for e in entries if e.startswith(prefix)), "")
 
 
 def is_alive(process: psutil.Process) -> bool:
