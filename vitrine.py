@@ -7,7 +7,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,18 @@ COMMANDS = (
         "training.data.command",
         "vitrine data import online-retail FOLDER --out SNAPSHOT",
     ),
+    Command(
+        "train",
+        "learn from a snapshot",
+        "training.command",
+        "vitrine train all --data SNAPSHOT --out MODEL",
+    ),
+    _command("export.command", "export", "models to a signed release", "vitrine export MODEL"),
+    _command(
+        "export.command", "promote", "make a release the active one", "vitrine promote RELEASE"
+    ),
+    _command("export.command", "rollback", "take the last promotion back", "vitrine rollback"),
+    _command("export.command", "releases", "what can be served", "vitrine releases --json"),
     _command(
         "loadtest.command",
         "loadtest",
@@ -98,6 +110,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `vitrine … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `vitrine up`, which lives here because it composes all packages."""
+    parser.add_argument("--detach", action="store_true", help="return once it serves")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="learn from this data (Online Retail, REES46, sequences, a world or a snapshot);"
+        " default: the built-in simulated world",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="small world, short training: to try out, not to ship"
+    )
+    parser.add_argument("--first-answer", action="store_true", help="show a list when it is up")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="TOML; see serving/settings")
+    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Brings the local stack up; returns when it was told to stop, or, detached, when it serves."""
+    from serving.settings import load_settings
+    from serving.stack import up
+    from serving.stack.folder import StateFolder
+    from serving.stack.local import plan_local
+    from serving.stack.profile import check_profile
+
+    check_profile(arguments.profile)
+    folder = StateFolder(arguments.state_dir.absolute())
+    settings = load_settings(arguments.settings)
+    module = (sys.executable, "-m")
+    prepared_file = folder.run / "prepared.json"
+    prepare = [*module, "export.prepare", "--state-dir", str(folder.root)]
+    prepare += ["--result", str(prepared_file)]
+    again = [*module, "vitrine", "up", "--state-dir", str(folder.root)]
+    for words in _passed_on(arguments):
+        prepare += words
+        again += words
+    if arguments.settings:
+        again += ["--settings", str(arguments.settings)]
+
+    def backends(products: Path, ports: Mapping[str, int]) -> tuple[str, ...]:
+        chosen = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
+        return (*module, "simulator.backends", "--products", str(products), *chosen)
+
+    def first_answer(door: str, shopper: str) -> tuple[str, ...]:
+        words = ("recommend", "--user", shopper, "-n", "10", "--address", door)
+        return (*module, "vitrine", *words)
+
+    composition = up.Composition(
+        prepare=tuple(prepare),
+        prepared_file=prepared_file,
+        plan=lambda prepared: plan_local(folder, settings, arguments.settings, prepared, backends),
+        again=tuple(again),
+        first_answer=first_answer,
+        profile=arguments.profile,
+        environment=dict(os.environ),
+    )
+    if arguments.detach:
+        return up.bring_up_detached(folder, composition, first_answer=arguments.first_answer)
+    return up.bring_up(folder, composition, first_answer=arguments.first_answer)
+
+
+def _passed_on(arguments: argparse.Namespace) -> list[list[str]]:
+    data = [["--data", str(arguments.data.absolute())]] if arguments.data else []
+    return data + ([["--quick"]] if arguments.quick else [])
 
 
 def default_state_dir() -> Path:

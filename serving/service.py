@@ -162,7 +162,14 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         telemetry.watch_feedback(log)
         deps = Deps(histories, release, offers, log, settings.recommend, time.monotonic)
         token_key = read_or_create_key(settings.token_key_file)
-        yield Service(deps, log, token_key, telemetry, is_sound=lambda: log.is_writing)
+        yield Service(
+            deps,
+            log,
+            token_key,
+            telemetry,
+            is_sound=lambda: log.is_writing,
+            now_ms=lambda: time.time_ns() // 1_000_000 + settings.clock_offset_ms,
+        )
 
 
 def _open_histories(settings: Settings) -> LmdbHistories:

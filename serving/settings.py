@@ -21,6 +21,7 @@ from shop.errors import SettingsRejected
 
 _PREFIX = "VITRINE_"
 _SEPARATOR = "__"  # a name without it is no setting: the supervisor marks its processes that way
+_TOP_LEVEL = ("state_dir", "log_level", "clock_offset_ms")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -93,6 +94,9 @@ class Settings:
 
     state_dir: Path = Path(".vitrine")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # The shop's clock minus this machine's. Data recorded long ago is served in its own time;
+    # else every shopper would have been away for years.
+    clock_offset_ms: int = 0
     door: DoorSettings = field(default_factory=DoorSettings)
     ray: RaySettings = field(default_factory=RaySettings)
     triton: TritonSettings = field(default_factory=TritonSettings)
@@ -153,7 +157,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     table: dict[str, Any] = {}
-    top_level = {f"{_PREFIX}{name.upper()}": name for name in ("state_dir", "log_level")}
+    top_level = {f"{_PREFIX}{name.upper()}": name for name in _TOP_LEVEL}
     for name, value in sorted(environment.items()):
         if name in top_level:
             table[top_level[name]] = value

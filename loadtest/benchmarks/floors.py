@@ -11,7 +11,7 @@ import numpy as np
 from loadtest.benchmarks.in_process import InProcessModels
 from loadtest.benchmarks.result import Grid, Result
 from loadtest.benchmarks.sample import Sample, sample_of
-from loadtest.current import current_folder
+from loadtest.current import current_folder, current_manifest
 from loadtest.histogram import percentile
 from shop.release import INDEX_FILE
 
@@ -35,9 +35,10 @@ class Floors:
         return self.tower_ms + self.index_ms + self.ranker_ms
 
 
-def floors_of(release_folder: Path) -> Floors:
-    """Measures the release's own files on real shoppers."""
-    samples = sample_of(release_folder, CALLS + _WARM_UP, seed=4)
+def floors_of(state_dir: Path) -> Floors:
+    """Measures the current release's own files on real shoppers."""
+    release_folder = current_folder(state_dir)
+    samples = sample_of(release_folder, current_manifest(state_dir), CALLS + _WARM_UP, seed=4)
     models = InProcessModels(release_folder)
     index = faiss.read_index(str(release_folder / INDEX_FILE))
     faiss.omp_set_num_threads(1)
@@ -56,7 +57,7 @@ def floors_of(release_folder: Path) -> Floors:
 
 def measure(state_dir: Path, images: Path) -> Result:
     """Tower, index and ranker of the current release."""
-    floors = floors_of(current_folder(state_dir))
+    floors = floors_of(state_dir)
     parts = {
         "tower": floors.tower_ms,
         "index": floors.index_ms,

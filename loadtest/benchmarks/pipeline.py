@@ -10,7 +10,6 @@ from loadtest.benchmarks.floors import floors_of
 from loadtest.benchmarks.result import Grid, Result
 from loadtest.benchmarks.stack import a_stack
 from loadtest.benchmarks.warmth import warm_up
-from loadtest.current import current_folder
 from loadtest.histogram import percentile
 from loadtest.traffic import SCENARIOS, make_calls
 from serving.client import VitrineClient
@@ -21,7 +20,7 @@ CALLS = 500
 
 def measure(state_dir: Path, images: Path) -> Result:
     """p50 of one in flight, the floors, and the p50 of every stage."""
-    floors = floors_of(current_folder(state_dir))
+    floors = floors_of(state_dir)
     with a_stack(state_dir) as stack:
         warm_up(state_dir, stack.door)
         latency_ms, replies = _one_by_one(state_dir, stack.door)

@@ -34,15 +34,21 @@ class StopRequested(VitrineError):
     """Somebody asked the stack to stop while it was still starting."""
 
 
+def _no_variables() -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One process of the stack. `is_ready` is asked often while starting: it must be quick."""
+    """One process of the stack."""
 
     name: str
     argv: tuple[str, ...]
-    is_ready: Callable[[], bool]
+    is_ready: Callable[[int], bool]  # of this pid; asked often while starting: it must be quick
     ready_within_s: float
     stop_within_s: float
+    # Asked at every launch: it may tell where an earlier service listens.
+    variables: Callable[[], Mapping[str, str]] = _no_variables
 
 
 @dataclass(slots=True)
@@ -57,6 +63,12 @@ class _Running:
     started_at: float = 0.0
     start_again_at: float = 0.0
     backoff_s: float = _FIRST_BACKOFF_S
+
+    def becomes_ready(self) -> bool:
+        """Whether it is ready now; remembered."""
+        process = self.process
+        self.is_ready = process is not None and self.service.is_ready(process.pid)
+        return self.is_ready
 
     def state(self) -> ServiceState:
         alive = self.process is not None and self.process.poll() is None
@@ -137,8 +149,12 @@ class Supervisor:
             raise StopRequested("stopped before the stack was ready")
 
     def _launch(self, running: _Running) -> None:
+        service = running.service
         running.process = start(
-            running.service.argv, environment=self.environment, run=self.run, log=running.log
+            service.argv,
+            environment={**self.environment, **service.variables()},
+            run=self.run,
+            log=running.log,
         )
         running.is_ready = False
         running.started_at = time.monotonic()
@@ -146,7 +162,7 @@ class Supervisor:
     def _wait_ready(self, running: _Running) -> None:
         service = running.service
         until = time.monotonic() + service.ready_within_s
-        while not service.is_ready():
+        while not running.becomes_ready():
             self._check_stop()
             if running.process is not None and running.process.poll() is not None:
                 code = running.process.returncode
@@ -156,7 +172,6 @@ class Supervisor:
             for earlier in self._running[:-1]:
                 self._care_for(earlier)
             time.sleep(_POLL_S)
-        running.is_ready = True
 
     def _failure(self, running: _Running, what: str) -> ServiceFailed:
         tail = "\n".join(f"    {line}" for line in last_lines(running.log, _TAIL_LINES))
@@ -177,8 +192,7 @@ class Supervisor:
         if code is not None:
             self._mourn(running, code, now)
             return True
-        if not running.is_ready and running.service.is_ready():
-            running.is_ready = True
+        if not running.is_ready and running.becomes_ready():
             self.tell(f"{running.service.name} is ready again")
             return True
         return False

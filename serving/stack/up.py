@@ -34,24 +34,18 @@ class Prepared:
     """What is there to serve, as the preparation left it in `run/prepared.json`."""
 
     release: str
+    version: int  # of the release, as Triton counts
     snapshot_folder: Path
-    world_folder: Path | None  # the raw world, where the data is one
     source: str
     example_shopper: str  # one with a history, for the first answer
+    clock_offset_ms: int  # the shop's clock minus this machine's
 
     @staticmethod
     def read(path: Path) -> "Prepared":
         """Raises PreparationFailed if the preparation left nothing."""
         try:
             raw = json.loads(path.read_text())
-            world = Path(raw["world_folder"]) if raw["world_folder"] else None
-            return Prepared(
-                str(raw["release"]),
-                Path(raw["snapshot_folder"]),
-                world,
-                str(raw["source"]),
-                str(raw["example_shopper"]),
-            )
+            return Prepared(**(raw | {"snapshot_folder": Path(raw["snapshot_folder"])}))
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             raise PreparationFailed(f"{path} cannot be read: {error}") from error
 
@@ -62,7 +56,7 @@ class Planned:
 
     services: tuple[Service, ...]
     door: str
-    addresses: dict[str, str]
+    addresses: Callable[[], dict[str, str]]  # of all that listens by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +67,7 @@ class Composition:
     prepared_file: Path
     plan: Callable[[Prepared], Planned]
     again: tuple[str, ...]  # argv that brings the same stack up in the foreground
-    first_answer: Callable[[Planned, Prepared], tuple[str, ...]]  # argv that shows one
+    first_answer: Callable[[str, str], tuple[str, ...]]  # argv: one from this door, for a shopper
     profile: str
     environment: Mapping[str, str]
 
@@ -98,7 +92,8 @@ def bring_up(folder: StateFolder, composition: Composition, *, first_answer: boo
             try:
                 supervisor.start()
                 if first_answer:
-                    subprocess.run(composition.first_answer(planned, prepared), check=False)
+                    answer = composition.first_answer(planned.door, prepared.example_shopper)
+                    subprocess.run(answer, check=False)
                 _tell(f"up after {time.monotonic() - began:.1f} s. gRPC door: {planned.door}")
                 _tell("Ctrl-C stops it; logs are in " + str(folder.logs))
                 supervisor.watch()
@@ -112,11 +107,11 @@ def bring_up(folder: StateFolder, composition: Composition, *, first_answer: boo
                 folder.forget_state()
 
 
-def bring_up_detached(folder: StateFolder, composition: Composition) -> int:
+def bring_up_detached(folder: StateFolder, composition: Composition, *, first_answer: bool) -> int:
     """Starts the same stack in the background; returns when it serves."""
     with folder.locked():  # preparation is shown here, where somebody looks
         _clear_leftovers(folder)
-        _prepare(composition)
+        prepared = _prepare(composition)
     log = folder.fresh_log("supervisor")
     with log.open("ab") as output:
         background = subprocess.Popen(
@@ -131,6 +126,9 @@ def bring_up_detached(folder: StateFolder, composition: Composition) -> int:
     while time.monotonic() < until:
         state = folder.last_state()
         if state is not None and state.phase is Phase.READY:
+            if first_answer:
+                answer = composition.first_answer(state.door, prepared.example_shopper)
+                subprocess.run(answer, check=False)
             _tell(
                 f"up. gRPC door: {state.door}; `vitrine status` shows it, `vitrine down` stops it"
             )
@@ -185,7 +183,7 @@ def _reporter(
                 release=prepared.release,
                 started_ms=started_ms,
                 door=planned.door,
-                addresses=planned.addresses,
+                addresses=planned.addresses(),
                 services=services,
             )
         )

@@ -50,7 +50,11 @@ def a_service(
 ) -> Service:
     ready = folder.root / f"{name}.ready"
     return Service(
-        name, (sys.executable, "-c", program, str(ready)), ready.exists, 10.0, stop_within_s
+        name,
+        (sys.executable, "-c", program, str(ready)),
+        lambda pid: ready.exists(),
+        10.0,
+        stop_within_s,
     )
 
 
@@ -99,7 +103,7 @@ def test_a_service_that_ends_while_starting_fails_the_start_with_the_end_of_its_
 
 
 def test_a_service_that_never_becomes_ready_is_named(folder: StateFolder) -> None:
-    service = Service("slow", (sys.executable, "-c", NEVER_READY), lambda: False, 0.3, 5.0)
+    service = Service("slow", (sys.executable, "-c", NEVER_READY), lambda pid: False, 0.3, 5.0)
     supervisor, _ = a_supervisor(folder, service)
     with pytest.raises(ServiceFailed, match="slow was not ready within"):
         supervisor.start()
@@ -123,7 +127,7 @@ def test_a_killed_service_comes_back(folder: StateFolder) -> None:
 
 
 def test_a_stop_asked_for_while_starting_ends_the_start(folder: StateFolder) -> None:
-    service = Service("slow", (sys.executable, "-c", NEVER_READY), lambda: False, 30.0, 5.0)
+    service = Service("slow", (sys.executable, "-c", NEVER_READY), lambda pid: False, 30.0, 5.0)
     supervisor, _ = a_supervisor(folder, service)
     threading.Timer(0.3, supervisor.ask_to_stop).start()
     with pytest.raises(StopRequested):
@@ -156,7 +160,8 @@ from serving.stack.folder import StateFolder
 from serving.stack.supervisor import Service, Supervisor
 folder = StateFolder(Path(sys.argv[1]))
 ready = Path(sys.argv[2])
-service = Service("first", (sys.executable, "-c", sys.argv[3], str(ready)), ready.exists, 10, 5)
+service = Service("first", (sys.executable, "-c", sys.argv[3], str(ready)),
+                  lambda pid: ready.exists(), 10, 5)
 with folder.locked():
     supervisor = Supervisor([service], folder, folder.name + ".1", dict(os.environ),
                             lambda phase, states: None, lambda line: None)

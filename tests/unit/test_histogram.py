@@ -19,6 +19,7 @@ LATENCIES = st.lists(st.floats(0.01, 10_000), min_size=1, max_size=300)
 def a_log(latency_ms: list[float], codes: list[str] | None = None, **changes: object) -> CallLog:
     n = len(latency_ms)
     fields: dict[str, object] = {
+        "began_unix_s": 0.0,
         "at_s": np.arange(n) / 100.0,
         "latency_ms": np.array(latency_ms, np.float64),
         "late_ms": np.zeros(n),

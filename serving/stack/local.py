@@ -1,0 +1,126 @@
+"""The services of one machine: the shop's own systems, Triton, and the door.
+
+What the settings place elsewhere (Triton, the shop's systems) is not started here. The simulated
+systems are given as an argv, because serving does not know the simulator.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from serving.settings import BusinessSettings, DoorSettings, Settings, TritonSettings
+from serving.stack.folder import StateFolder
+from serving.stack.ports import LOOPBACK, free_port, is_listening
+from serving.stack.supervisor import Service
+from serving.stack.up import Planned, Prepared
+from serving.triton.status import STATUS_FILE, read_status
+
+_DOOR_FILE = "door.json"  # in run/; written when the door is open
+BUSINESS_SYSTEMS = ("inventory", "pricing", "promotions")
+
+
+SimulatedSystems = Callable[[Path, Mapping[str, int]], tuple[str, ...]]
+"""The argv that serves a products table on these ports."""
+
+
+def plan_local(
+    folder: StateFolder,
+    settings: Settings,
+    settings_file: Path | None,
+    prepared: Prepared,
+    simulated: SimulatedSystems,
+) -> Planned:
+    """Everything that has to run here for `settings`."""
+    services: list[Service] = []
+    variables: dict[str, str] = {
+        "VITRINE_STATE_DIR": str(folder.root.absolute()),
+        "VITRINE_CLOCK_OFFSET_MS": str(settings.clock_offset_ms or prepared.clock_offset_ms),
+    }
+    addresses: dict[str, str] = {}
+    if settings.business == BusinessSettings():
+        ports = {name: free_port() for name in (*BUSINESS_SYSTEMS, "control")}
+        services.append(_business(prepared, ports, simulated))
+        addresses |= {name: f"{LOOPBACK}:{port}" for name, port in ports.items()}
+        for name in BUSINESS_SYSTEMS:
+            variables[f"VITRINE_BUSINESS__{name.upper()}"] = addresses[name]
+    has_triton = settings.triton == TritonSettings()
+    if has_triton:
+        services.append(_triton(folder, prepared.version))
+    door_port = settings.door.port
+    if door_port in (0, DoorSettings().port):  # a port that was asked for by number is not changed
+        door_port = free_port(DoorSettings().port)
+        variables["VITRINE_DOOR__PORT"] = str(door_port)
+    if settings.door.metrics_port == DoorSettings().metrics_port:
+        variables["VITRINE_DOOR__METRICS_PORT"] = str(free_port(settings.door.metrics_port))
+
+    def variables_now() -> Mapping[str, str]:
+        status = read_status(folder.run / STATUS_FILE) if has_triton else None
+        return variables | ({"VITRINE_TRITON__ADDRESS": status.grpc_address} if status else {})
+
+    services.append(_door(folder, settings_file, variables_now))
+
+    def addresses_now() -> dict[str, str]:
+        return addresses | _triton_addresses(folder, has_triton) | _door_metrics(folder)
+
+    return Planned(tuple(services), f"{LOOPBACK}:{door_port}", addresses_now)
+
+
+def _business(prepared: Prepared, ports: Mapping[str, int], simulated: SimulatedSystems) -> Service:
+    products = prepared.snapshot_folder / "products.parquet"
+    return Service(
+        "backends",
+        simulated(products, ports),
+        lambda pid: is_listening(ports["control"]),  # the last one they open
+        ready_within_s=30.0,
+        stop_within_s=3.0,
+    )
+
+
+def _triton(folder: StateFolder, version: int) -> Service:
+    def is_ready(pid: int) -> bool:
+        status = read_status(folder.run / STATUS_FILE)
+        return status is not None and status.supervisor_pid == pid and status.is_ready(version)
+
+    return Service(
+        "triton",
+        (sys.executable, "-m", "serving.triton.server", "--state-dir", str(folder.root)),
+        is_ready,
+        ready_within_s=60.0,
+        stop_within_s=8.0,
+    )
+
+
+def _door(
+    folder: StateFolder, settings_file: Path | None, variables: Callable[[], Mapping[str, str]]
+) -> Service:
+    ports_file = folder.run / _DOOR_FILE
+    named = ("--settings", str(settings_file)) if settings_file else ()
+    return Service(
+        "door",
+        (sys.executable, "-m", "serving.app", "--ports-file", str(ports_file), *named),
+        lambda pid: _read_ports(ports_file).get("pid") == pid,
+        ready_within_s=90.0,
+        stop_within_s=12.0,
+        variables=variables,
+    )
+
+
+def _triton_addresses(folder: StateFolder, has_triton: bool) -> dict[str, str]:
+    status = read_status(folder.run / STATUS_FILE) if has_triton else None
+    if status is None:
+        return {}
+    return {"triton": status.grpc_address, "triton metrics": f"{status.metrics_address}/metrics"}
+
+
+def _door_metrics(folder: StateFolder) -> dict[str, str]:
+    metrics = _read_ports(folder.run / _DOOR_FILE).get("metrics")
+    return {"metrics": f"{metrics[0]}/metrics"} if isinstance(metrics, list) and metrics else {}
+
+
+def _read_ports(file: Path) -> dict[str, object]:
+    try:
+        raw: dict[str, object] = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return raw
