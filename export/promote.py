@@ -66,7 +66,9 @@ class ReleaseEntry:
     metrics: dict[str, float]
 
 
-def promote(release: str, shelf: Shelf, key: bytes) -> Manifest:
+def promote(
+    release: str, shelf: Shelf, key: bytes, *, ready_within_s: float = _READY_WITHIN_S
+) -> Manifest:
     """Make `release` the active one; returns when it is.
 
     Raises NotFound, or ReleaseRejected if it is damaged or Triton does not answer with it; the
@@ -77,7 +79,7 @@ def promote(release: str, shelf: Shelf, key: bytes) -> Manifest:
     was_there = manifest.version in {v.version for v in installed_versions(shelf.repository)}
     install_version(shelf.releases_root / release, manifest, shelf.repository)
     try:
-        _wait_until_served(manifest, shelf.status_file)
+        _wait_until_served(manifest, shelf.status_file, ready_within_s)
     except ReleaseRejected:
         if not was_there:
             remove_version(shelf.repository, manifest.version)
@@ -173,9 +175,9 @@ def _versions(release: str | None, shelf: Shelf, key: bytes) -> frozenset[int]:
         return frozenset()
 
 
-def _wait_until_served(manifest: Manifest, status_file: Path) -> None:
+def _wait_until_served(manifest: Manifest, status_file: Path, within_s: float) -> None:
     """Returns at once where no Triton runs: it will load what it finds when it starts."""
-    give_up_s = time.monotonic() + _READY_WITHIN_S
+    give_up_s = time.monotonic() + within_s
     while (status := _fresh_status(status_file)) is not None:
         if status.is_ready(manifest.version):
             return
@@ -186,7 +188,7 @@ def _wait_until_served(manifest: Manifest, status_file: Path) -> None:
                 if model.version == manifest.version and not model.is_ready
             )
             raise ReleaseRejected(
-                f"{manifest.release} is not answered by Triton within {_READY_WITHIN_S:.0f} s: "
+                f"{manifest.release} is not answered by Triton within {within_s:.0f} s: "
                 + ("; ".join(reasons) or "it was not loaded")
             )
         time.sleep(_LOOK_EVERY_S)
