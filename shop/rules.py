@@ -7,7 +7,7 @@ Shapes: M places of the order, N candidates.
 """
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -108,42 +108,50 @@ def keep_caps(
     What is over the cap waits for the next page and comes first there. A page that nothing else can
     fill takes over-cap products after all: a full page of lamps beats half a page.
     """
-    category_cap = math.ceil(caps.category_share * page_size)
-    brand_cap = math.ceil(caps.brand_share * page_size)
-    category_of, brand_of = categories.tolist(), brands.tolist()
-    order: list[int] = []
+    limits = (
+        (categories.tolist(), math.ceil(caps.category_share * page_size)),
+        (brands.tolist(), math.ceil(caps.brand_share * page_size)),
+    )
     over_category: set[int] = set()
     over_brand: set[int] = set()
-    rest: list[int] = list(range(len(category_of)))
+    order: list[int] = []
+    rest = list(range(categories.size))
     for _ in range(caps.pages):
-        if not rest:
-            break
-        page: list[int] = []
-        waiting: list[int] = []
-        category_count: Counter[int] = Counter()
-        brand_count: Counter[int] = Counter()
-        looked_at = 0
-        for place in rest:
-            if len(page) == page_size:
-                break
-            looked_at += 1
-            category, brand = category_of[place], brand_of[place]
-            if category and category_count[category] >= category_cap:
-                over_category.add(place)
-                waiting.append(place)
-            elif brand and brand_count[brand] >= brand_cap:
-                over_brand.add(place)
-                waiting.append(place)
-            else:
-                page.append(place)
-                category_count[category] += 1
-                brand_count[brand] += 1
+        page, waiting, looked_at = _fill_page(rest, limits, (over_category, over_brand), page_size)
         missing = page_size - len(page)
         order += page + waiting[:missing]
         rest = waiting[missing:] + rest[looked_at:]
     return Capped(
         np.array(order + rest, dtype=np.intp), _places(over_category), _places(over_brand)
     )
+
+
+def _fill_page(
+    rest: list[int],
+    limits: tuple[tuple[list[int], int], ...],
+    over: tuple[set[int], ...],
+    page_size: int,
+) -> tuple[list[int], list[int], int]:
+    """Places for one page, places that must wait, and how many of `rest` those are together.
+
+    `limits` holds the codes [M] and the cap of each kind, `over` collects what was over which.
+    """
+    page: list[int] = []
+    waiting: list[int] = []
+    counts = [defaultdict[int, int](int) for _ in limits]
+    for looked_at, place in enumerate(rest):
+        if len(page) == page_size:
+            return page, waiting, looked_at
+        for (code_of, cap), count, late in zip(limits, counts, over, strict=True):
+            if code_of[place] and count[code_of[place]] >= cap:
+                late.add(place)
+                waiting.append(place)
+                break
+        else:
+            page.append(place)
+            for (code_of, _), count in zip(limits, counts, strict=True):
+                count[code_of[place]] += 1
+    return page, waiting, len(rest)
 
 
 def _places(places: Iterable[int]) -> NDArray[np.intp]:

@@ -150,7 +150,11 @@ async def _from_two_tower(
         user_vector = await _user_vector(call, features)
     if user_vector is None:
         return None, None
-    count = call.deps.settings.quotas.two_tower + call.excluded_rows.size
+    quota = call.deps.settings.quotas.two_tower
+    if quota == 0:  # switched off: the vector is for the ranker alone
+        none = Proposal(Source.TWO_TOWER, np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return user_vector, none
+    count = quota + call.excluded_rows.size  # those may be among the nearest
     return user_vector, await _nearest(call, user_vector, count, allowed)
 
 

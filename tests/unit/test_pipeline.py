@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from serving.recommend.request import RecentEvent, Stage
 from serving.recommend.settings import RecommendSettings
+from shop.blend import Quotas
 from shop.candidates import Source
 from shop.events import EVENT_CODES, EventType
 from shop.explore import ExplorationSettings
@@ -80,6 +81,15 @@ def test_sources_of_a_product_are_known() -> None:
     assert scores[at[21], Source.ITEM_ITEM] == 1.0
     assert not math.isnan(scores[at[20], Source.TWO_TOWER])
     assert math.isnan(scores[at[40], Source.HISTORY])
+
+
+def test_a_source_without_quota_is_not_asked() -> None:
+    shop = a_shop(settings=replace(PLAIN, quotas=Quotas(two_tower=0)))
+    answer = shop.answer(an_ask())
+    assert shop.index.ask_count == 0
+    assert shop.tower.ask_count == 1  # the ranker wants its vector
+    assert answer.degraded == ()
+    assert not answer.fallback
 
 
 def test_this_session_counts_in_this_very_call() -> None:
