@@ -185,7 +185,7 @@ def _command(plan: ServerPlan, admin_secret: str) -> list[str]:
         f"--cache-directory={plan.runtime.caches_folder}",
         f"--backend-config=python,shm-region-prefix-name={plan.shared_memory_prefix}",
         "--pinned-memory-pool-byte-size=0",
-        "--exit-timeout-secs=5",
+        "--exit-timeout-secs=3",
         "--allow-http=false",
         f"--grpc-address={LOOPBACK}",
         f"--grpc-port={plan.ports.grpc}",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from serving.triton.process import shared_memory_prefix
 from serving.triton.repository import install_version
 from serving.triton.status import STATUS_FILE, TritonStatus, read_status
+from serving.triton.supervisor import CLIENT_ARGUMENTS
 from tests.contract.small_release import KEY, a_release
 
 DEADLINE_S = 30.0
@@ -71,10 +72,8 @@ class RunningTriton:
     def client(self) -> triton.InferenceServerClient:
         """One client for the whole life of the stack, as the gateway has it."""
         if self._client is None:
-            from serving.triton.supervisor import RECONNECT_ARGUMENTS
-
             self._client = triton.InferenceServerClient(
-                self.status.grpc_address, channel_args=list(RECONNECT_ARGUMENTS)
+                self.status.grpc_address, channel_args=list(CLIENT_ARGUMENTS)
             )
         return self._client
 

@@ -81,7 +81,12 @@ def test_no_file_reads_the_environment_but_settings() -> None:
         for path in _files("serving") + _files("shop")
         if {"os.environ", "os.getenv"} & _attributes(path)
     }
-    allowed = {"serving/settings.py", "serving/app.py", "serving/triton/runtime.py"}
+    allowed = {
+        "serving/settings.py",
+        "serving/app.py",
+        "serving/triton/runtime.py",
+        "serving/triton/backends/onnxruntime/model.py",  # Triton's process, not ours: no other way
+    }
     assert readers <= allowed, f"only settings read the environment: {sorted(readers - allowed)}"
 
 
