@@ -76,7 +76,7 @@ def write_catalogue(snapshot: Snapshot, folder: Path) -> None:
 
 def write_schema(schema: FeatureSchema, folder: Path) -> None:
     """`read_schema` reads it back."""
-    _write_json(folder / SCHEMA_FILE, schema.to_json())
+    write_json(folder / SCHEMA_FILE, schema.to_json())
 
 
 def read_schema(folder: Path) -> FeatureSchema:
@@ -127,7 +127,7 @@ def read_item_vectors(folder: Path) -> NDArray[np.float32]:
 def add_metrics(metrics: Mapping[str, float], folder: Path) -> dict[str, float]:
     """Merge into `metrics.json` and return all of it; a name measured again is replaced."""
     merged = read_metrics(folder) | {name: float(value) for name, value in metrics.items()}
-    _write_json(folder / METRICS_FILE, dict(sorted(merged.items())))
+    write_json(folder / METRICS_FILE, dict(sorted(merged.items())))
     return merged
 
 
@@ -155,7 +155,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     os.replace(part, path)
 
 
-def _write_json(path: Path, raw: Mapping[str, Any]) -> None:
+def write_json(path: Path, raw: Mapping[str, Any]) -> None:
+    """`read_json` reads it back; written whole."""
     write_whole(path, lambda part: part.write_text(json.dumps(raw, indent=2) + "\n"))
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+_NEARLY_ALL = 1.0 - 1e-9  # the logarithm of missing what is always drawn stays finite
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
@@ -39,9 +41,10 @@ class PoolSampler:
         rows = np.unique(
             np.concatenate([wanted, random.integers(1, catalogue + 1, self.uniform_count)])
         )
-        # The expected number of draws of each row; a row is in the pool unless all draws miss it.
-        expected = wanted.size * self.shares[rows] + self.uniform_count / catalogue
-        return Pool(rows, np.log(-np.expm1(-expected)).astype(np.float32))
+        # A row is in the pool unless all draws miss it.
+        missed = wanted.size * np.log1p(-np.minimum(self.shares[rows], _NEARLY_ALL))
+        missed += self.uniform_count * np.log1p(-min(1.0 / catalogue, _NEARLY_ALL))
+        return Pool(rows, np.log(-np.expm1(missed)).astype(np.float32))
 
 
 def sampled_softmax(

@@ -110,9 +110,9 @@ def fit_two_tower(
     (folder / CHECKPOINT).unlink(missing_ok=True)
     advance(1.0)
     return {
-        f"two-tower_calibration_{task.settings.protocol}_recall@{_JUDGED_AT}": run.best_recall,
-        "two-tower_epochs": float(run.epoch),
-        "two-tower_best_epoch": float(run.best_epoch),
+        f"two-tower calibration {task.settings.protocol} recall@{_JUDGED_AT}": run.best_recall,
+        "two-tower epochs": float(run.epoch),
+        "two-tower best epoch": float(run.best_epoch),
     }
 
 

@@ -50,7 +50,7 @@ class Epoch:
 def new_optimiser(model: TwoTower, settings: StepSettings) -> torch.optim.Optimizer:
     """AdamW over all weights of both towers."""
     return torch.optim.AdamW(
-        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
 
 

@@ -72,8 +72,12 @@ class ItemTower(nn.Module):
         keeps_id_N = self.is_warm_R[rows_N]
         if self.training and self.id_dropout > 0:
             keeps_id_N = keeps_id_N * (torch.rand_like(keeps_id_N) >= self.id_dropout)
-        words_NLD = self.words(self.tokens_RL[rows_N])
-        content_ND = (words_NLD * self.weights_RL[rows_N].unsqueeze(-1)).sum(dim=1)
+        content_ND = F.embedding_bag(
+            self.tokens_RL[rows_N],
+            self.words.weight,
+            per_sample_weights=self.weights_RL[rows_N],
+            mode="sum",
+        )
         joined_ND = content_ND + self.ids(rows_N) * keeps_id_N.unsqueeze(-1)
         vectors_ND = F.normalize(joined_ND + self.mix(joined_ND), dim=-1)
         return vectors_ND * (rows_N > 0).unsqueeze(-1)
@@ -109,8 +113,7 @@ class UserTower(nn.Module):
         self.context = nn.Sequential(nn.Linear(context_in, size), nn.ReLU())
         self.register_buffer("value_mean_V", torch.zeros(config.context_value_count))
         self.register_buffer("value_scale_V", torch.ones(config.context_value_count))
-        self.pool_keys = nn.Linear(size, 2 * size)  # for two poolings: of thoughts, of products
-        self.pool_query = nn.Linear(size, 2 * size)
+        self.pool_query = nn.Linear(size, 2 * size)  # for two poolings: of thoughts, of products
         self.out = nn.Sequential(
             nn.Linear(3 * size, 2 * size), nn.ReLU(), nn.Linear(2 * size, size)
         )
@@ -153,8 +156,8 @@ class UserTower(nn.Module):
         x_BTD = lived_BTD + self.events(history_events_BT) + self.ages(ages_BT2)
         x_BTD = self.dropout(x_BTD + self.places[-length:])
         padding_BT = (1.0 - is_real_BT) * _MASKED
-        x_BTD = x_BTD + self.dropout(self._attention(self.before_attention(x_BTD), padding_BT))
-        x_BTD = x_BTD + self.dropout(self.feed(self.before_feed(x_BTD)))
+        x_BTD = x_BTD + self._attention(self.before_attention(x_BTD), padding_BT)
+        x_BTD = x_BTD + self.feed(self.before_feed(x_BTD))
         context_BD = self._context(context_codes_BC, context_values_BV)
         thoughts_BD, products_BD = self._pooled(x_BTD, history_BTD, padding_BT, context_BD)
         real_B1 = is_real_BT.amax(dim=1, keepdim=True)
@@ -180,13 +183,12 @@ class UserTower(nn.Module):
     def _pooled(
         self, x_BTD: Tensor, history_BTD: Tensor, padding_BT: Tensor, context_BD: Tensor
     ) -> tuple[Tensor, Tensor]:
-        batch, length, size = x_BTD.shape
-        keys_BT2D = self.pool_keys(x_BTD).view(batch, length, 2, size)
-        query_B2D = self.pool_query(context_BD).view(batch, 1, 2, size)
-        scores_BT2 = (keys_BT2D * query_B2D).sum(dim=-1) * size**-0.5
-        shares_BT2 = torch.softmax(scores_BT2 + padding_BT.unsqueeze(-1), dim=1)
-        thoughts_BD = (shares_BT2[..., :1] * x_BTD).sum(dim=1)
-        products_BD = (shares_BT2[..., 1:] * history_BTD).sum(dim=1)
+        batch, _, size = x_BTD.shape
+        query_BD2 = self.pool_query(context_BD).view(batch, size, 2)
+        scores_BT2 = torch.bmm(x_BTD, query_BD2) * size**-0.5
+        shares_B2T = torch.softmax(scores_BT2 + padding_BT.unsqueeze(-1), dim=1).transpose(1, 2)
+        thoughts_BD = torch.bmm(shares_B2T[:, :1], x_BTD).squeeze(1)
+        products_BD = torch.bmm(shares_B2T[:, 1:], history_BTD).squeeze(1)
         return thoughts_BD, products_BD
 
 

@@ -1,0 +1,74 @@
+"""The `vitrine train` command: learn from a snapshot, write a model folder."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from training.data.snapshot import read_snapshot_manifest
+from training.main_job import ALGORITHMS, train
+from training.settings import quick, settings_for
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vitrine train`."""
+    parser.add_argument(
+        "algorithm", choices=ALGORITHMS, metavar="ALGORITHM", help=", ".join(ALGORITHMS)
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="SNAPSHOT", help="folder of a snapshot"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="model folder; what is finished in it is not trained again",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same models (default 0)")
+    parser.add_argument(
+        "--quick", action="store_true", help="little of everything: to try out, not to ship"
+    )
+    parser.add_argument("--json", action="store_true", help="print the metrics as one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; the exit status is 0 once the model folder is complete.
+
+    Raises DataRejected where the snapshot cannot be learnt from.
+    """
+    settings = settings_for(read_snapshot_manifest(arguments.data))
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task("starting", total=1.0)
+        metrics = train(
+            arguments.algorithm,
+            arguments.data,
+            arguments.out,
+            seed=arguments.seed,
+            settings=quick(settings) if arguments.quick else settings,
+            progress=lambda step, share: bar.update(task, description=step, completed=share),
+        )
+    if arguments.json:
+        sys.stdout.write(json.dumps(metrics, indent=2) + "\n")
+    else:
+        _show(metrics, arguments.out)
+    return 0
+
+
+def _show(metrics: dict[str, float], out: Path) -> None:
+    table = Table("measured", "value", title=f"models in {out}", title_justify="left")
+    table.columns[1].justify = "right"
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4g}")
+    Console().print(table)
