@@ -15,10 +15,8 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,15 +31,14 @@ from serving.deployments import (
     serve_environment,
 )
 from serving.logging_setup import log_to_stderr
+from serving.scratch import scratch_folder
 from serving.settings import Settings, load_settings
 from serving.stack.ports import free_port
-from serving.stack.processes import MARK, start_sweeper
 from shop.errors import SettingsRejected, VitrineError
 
 logger = logging.getLogger(__name__)
 
 _PROJECT = Path(__file__).resolve().parents[1]
-_SCRATCH = "vitrine-"  # temporary folders: vitrine-<pid>-<random>
 _PR_SET_PDEATHSIG = 1
 _PARENT_CHECK_S = 0.5
 _MEGABYTE = 1 << 20
@@ -73,7 +70,7 @@ def serve(settings: Settings, *, ports_file: Path | None, die_with_parent: bool)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     settings = dataclasses.replace(settings, door=_with_free_ports(settings.door))
     try:
-        with _scratch_folder() as scratch, _swept(), _running_ray(settings, scratch):
+        with scratch_folder() as scratch, _running_ray(settings, scratch):
             _deploy(settings)
             _wait_until_warm(settings)
             if ports_file is not None:
@@ -98,39 +95,6 @@ def _with_free_ports(door: Any) -> Any:
             raise SettingsRejected(f"door.{name} = {wanted}: something listens there already")
         door = dataclasses.replace(door, **{name: found})
     return door
-
-
-@contextlib.contextmanager
-def _scratch_folder() -> Iterator[str]:
-    """Ray's files. Not in the state folder: the paths of its sockets must stay below 107 bytes."""
-    _remove_left_scratch()
-    folder = tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_left_scratch() -> None:
-    """What earlier doors that were killed could not remove themselves."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
-        pid = folder.name.removeprefix(_SCRATCH).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _swept() -> Iterator[None]:
-    """Whatever is started inside ends with us, even if we are killed: Ray's agents would not."""
-    run = f"{os.environ.get(MARK, 'door')}/{os.getpid()}-{secrets.token_hex(4)}"
-    os.environ[MARK] = run  # inherited by all that Ray starts
-    sweeper = start_sweeper(run, os.environ)
-    try:
-        yield
-    finally:
-        if sweeper.stdin is not None:
-            sweeper.stdin.close()
-        sweeper.wait()
 
 
 @contextlib.contextmanager

@@ -99,8 +99,6 @@ class FaissIndex:
         selector = self._everything if allowed is None else _selector(allowed)
         if isinstance(self._index, faiss.IndexIVF):
             return faiss.SearchParametersIVF(sel=selector, nprobe=self._probes(allowed))
-        if isinstance(self._index, faiss.IndexHNSW):
-            return faiss.SearchParametersHNSW(sel=selector, efSearch=self._index.hnsw.efSearch)
         return faiss.SearchParameters(sel=selector)
 
     def _probes(self, allowed: NDArray[np.bool_] | None) -> int:

@@ -82,7 +82,7 @@ class TritonModels:
         *,
         timeout_s: float,
     ) -> NDArray[np.float32]:
-        """[N, H] columns as `FeatureSchema.heads`."""
+        """[N, H] columns as `FeatureSchema.heads`; NaN where the model gave no probability."""
         count = candidate_rows.size
         bucket = bucket_for(count)
         rows = np.zeros(bucket, dtype=np.int64)
@@ -92,9 +92,7 @@ class TritonModels:
         tensors = (*_shopper_tensors(features), _fp32(user_vector), rows, values)
         found = await self._ranker.infer(bucket, tensors, timeout_s)
         found = found.reshape(bucket, self._heads)[:count]
-        if not np.all((found >= 0.0) & (found <= 1.0)):  # written so that NaN fails too
-            raise DependencyUnavailable(_DEPENDENCY, "ranker: not every output is a probability")
-        return found
+        return np.where((found >= 0.0) & (found <= 1.0), found, np.float32(np.nan))
 
 
 class _Circuit:
