@@ -86,6 +86,7 @@ class ItemTower(nn.Module):
 class UserTower(nn.Module):
     """Item vectors of the history, its events and ages, and the context → unit vector."""
 
+    first_code_C: Tensor
     value_mean_V: Tensor
     value_scale_V: Tensor
 
@@ -106,10 +107,11 @@ class UserTower(nn.Module):
             nn.ReLU(),
             nn.Linear(config.feed_forward_size, size),
         )
-        self.codes = nn.ModuleList(
-            nn.Embedding(count, config.context_code_size) for count in config.context_code_counts
-        )
-        context_in = len(self.codes) * config.context_code_size + config.context_value_count
+        counts = config.context_code_counts
+        self.codes = nn.Embedding(sum(counts), config.context_code_size)  # one table, one gather
+        firsts = torch.tensor((0, *counts[:-1])).cumsum(0)
+        self.register_buffer("first_code_C", firsts, persistent=False)
+        context_in = len(counts) * config.context_code_size + config.context_value_count
         self.context = nn.Sequential(nn.Linear(context_in, size), nn.ReLU())
         self.register_buffer("value_mean_V", torch.zeros(config.context_value_count))
         self.register_buffer("value_scale_V", torch.ones(config.context_value_count))
@@ -166,8 +168,10 @@ class UserTower(nn.Module):
 
     def _attention(self, x_BTD: Tensor, padding_BT: Tensor) -> Tensor:
         batch, length, size = x_BTD.shape
-        parts = self.qkv(x_BTD).view(batch, length, 3, self.head_count, size // self.head_count)
-        q_BHTK, k_BHTK, v_BHTK = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        q_BHTK, k_BHTK, v_BHTK = (
+            part.view(batch, length, self.head_count, size // self.head_count).transpose(1, 2)
+            for part in self.qkv(x_BTD).chunk(3, dim=-1)
+        )
         mixed_BHTK = F.scaled_dot_product_attention(
             q_BHTK, k_BHTK, v_BHTK, attn_mask=padding_BT[:, None, None, :]
         )
@@ -175,9 +179,9 @@ class UserTower(nn.Module):
         return joined
 
     def _context(self, codes_BC: Tensor, values_BV: Tensor) -> Tensor:
-        embedded = [table(codes_BC[:, at]) for at, table in enumerate(self.codes)]
+        embedded_BE = self.codes(codes_BC + self.first_code_C).flatten(1)
         scaled_BV = (values_BV - self.value_mean_V) * self.value_scale_V
-        context_BD: Tensor = self.context(torch.cat([*embedded, scaled_BV], dim=-1))
+        context_BD: Tensor = self.context(torch.cat([embedded_BE, scaled_BV], dim=-1))
         return context_BD
 
     def _pooled(
