@@ -1,0 +1,165 @@
+"""The shop's systems over real gRPC: aligned answers are taken, all others refused whole."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+import numpy as np
+import pytest
+
+from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
+from serving.proto import business_pb2 as pb
+from serving.proto import business_pb2_grpc as rpc
+from serving.stack.ports import free_port
+from shop.errors import DependencyTimeout, DependencyUnavailable
+
+IDS = ("lamp", "chair", "desk")
+
+
+class Shop(rpc.InventoryServicer, rpc.PricingServicer, rpc.PromotionsServicer):
+    """Three systems in one, answering what they are told."""
+
+    def __init__(self) -> None:
+        self.stock = pb.StockResponse(
+            stock=[5, -2, 0], tracked=[True, True, False], found=[True, True, False]
+        )
+        self.prices = pb.PricesResponse(
+            price_minor=[990, 0, -5], found=[True, True, True], currency="EUR"
+        )
+        self.promotions = pb.PromotionsResponse(
+            percent_off=[0.0, 12.5, 100.0], campaign=["", "spring", "clearance"]
+        )
+        self.asked: list[str] = []
+        self.hangs = False
+
+    async def _answer(self, request: pb.ProductsRequest, answer: Any) -> Any:
+        self.asked = list(request.product_ids)
+        if self.hangs:
+            await asyncio.Event().wait()
+        return answer
+
+    async def GetStock(self, request: pb.ProductsRequest, context: Any) -> pb.StockResponse:
+        return await self._answer(request, self.stock)
+
+    async def GetPrices(self, request: pb.ProductsRequest, context: Any) -> pb.PricesResponse:
+        return await self._answer(request, self.prices)
+
+    async def GetPromotions(
+        self, request: pb.ProductsRequest, context: Any
+    ) -> pb.PromotionsResponse:
+        return await self._answer(request, self.promotions)
+
+
+def with_shop(use: Callable[[Shop, str], Awaitable[None]]) -> None:
+    async def run() -> None:
+        server, shop, port = grpc.aio.server(), Shop(), free_port()
+        for add in (
+            rpc.add_InventoryServicer_to_server,
+            rpc.add_PricingServicer_to_server,
+            rpc.add_PromotionsServicer_to_server,
+        ):
+            add(shop, server)
+        server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        try:
+            await use(shop, f"127.0.0.1:{port}")
+        finally:
+            await server.stop(None)
+
+    asyncio.run(run())
+
+
+def test_stock_is_aligned_and_oversold_is_none() -> None:
+    async def use(shop: Shop, address: str) -> None:
+        system = GrpcInventory(address)
+        stock = await system.stock(IDS, timeout_s=2.0)
+        assert shop.asked == list(IDS)
+        assert stock.units.tolist() == [5, 0, 0]
+        assert stock.tracked.tolist() == [True, True, False]
+        assert stock.found.tolist() == [True, True, False]
+        assert (stock.units.dtype, stock.found.dtype) == (np.int64, np.bool_)
+        await system.close()
+
+    with_shop(use)
+
+
+def test_price_that_is_no_price_counts_as_not_found() -> None:
+    async def use(shop: Shop, address: str) -> None:
+        system = GrpcPricing(address, currency="EUR")
+        prices = await system.prices(IDS, timeout_s=2.0)
+        assert prices.found.tolist() == [True, False, False]
+        assert prices.price_minor[0] == 990
+        await system.close()
+
+    with_shop(use)
+
+
+def test_prices_in_another_currency_are_refused() -> None:
+    async def use(shop: Shop, address: str) -> None:
+        system = GrpcPricing(address, currency="GBP")
+        with pytest.raises(DependencyUnavailable, match="'EUR', the shop sells in 'GBP'"):
+            await system.prices(IDS, timeout_s=2.0)
+        await system.close()
+
+    with_shop(use)
+
+
+def test_promotions_are_percentages() -> None:
+    async def use(shop: Shop, address: str) -> None:
+        system = GrpcPromotions(address)
+        discounts = await system.promotions(IDS, timeout_s=2.0)
+        assert discounts.percent_off.tolist() == [0.0, 12.5, 100.0]
+        for nonsense in (101.0, -0.5, float("nan")):
+            shop.promotions.percent_off[1] = nonsense
+            with pytest.raises(DependencyUnavailable, match="percent_off"):
+                await system.promotions(IDS, timeout_s=2.0)
+        await system.close()
+
+    with_shop(use)
+
+
+def test_answer_that_is_not_aligned_is_refused_whole() -> None:
+    async def use(shop: Shop, address: str) -> None:
+        inventory, pricing = GrpcInventory(address), GrpcPricing(address, currency="EUR")
+        promotions = GrpcPromotions(address)
+        del shop.stock.tracked[-1]
+        shop.prices.found.append(True)
+        del shop.promotions.percent_off[:]
+        with pytest.raises(DependencyUnavailable, match="asked for 3 products, tracked has 2"):
+            await inventory.stock(IDS, timeout_s=2.0)
+        with pytest.raises(DependencyUnavailable, match="asked for 3 products, found has 4"):
+            await pricing.prices(IDS, timeout_s=2.0)
+        with pytest.raises(DependencyUnavailable, match="asked for 3 products, percent_off has 0"):
+            await promotions.promotions(IDS, timeout_s=2.0)
+        for system in (inventory, pricing, promotions):
+            await system.close()
+
+    with_shop(use)
+
+
+def test_silence_is_a_timeout_and_absence_is_not() -> None:
+    async def use(shop: Shop, address: str) -> None:
+        system = GrpcInventory(address)
+        await system.stock(IDS, timeout_s=2.0)
+        shop.hangs = True
+        with pytest.raises(DependencyTimeout, match="stock: no answer within 30 ms"):
+            await system.stock(IDS, timeout_s=0.03)
+        await system.close()
+        nobody = GrpcInventory(f"127.0.0.1:{free_port()}")
+        with pytest.raises(DependencyUnavailable, match="stock"):
+            await nobody.stock(IDS, timeout_s=2.0)
+        await nobody.close()
+
+    with_shop(use)
+
+
+def test_asking_for_nothing_is_answered() -> None:
+    async def use(shop: Shop, address: str) -> None:
+        shop.promotions = pb.PromotionsResponse()
+        system = GrpcPromotions(address)
+        assert (await system.promotions((), timeout_s=2.0)).percent_off.size == 0
+        await system.close()
+
+    with_shop(use)
