@@ -94,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def prepare(job: _Job) -> dict[str, str | int]:
     """An active release for the job's data; what `serving.stack.up.Prepared` reads."""
     key = read_or_create_key(job.state.keys / RELEASE_KEY)
-    snapshot_folder = _snapshot(job)
+    data = job.data if job.data is not None else _built_in_world(job)
+    with job.steps.step("data") as bar:
+        snapshot_folder = snapshot_for(data, job.state.snapshots, progress=bar)
     snapshot = read_snapshot_manifest(snapshot_folder)
     manifest = _standing_release(job, snapshot, key)
     if manifest is None:
@@ -105,6 +107,7 @@ def prepare(job: _Job) -> dict[str, str | int]:
         "release": manifest.release,
         "version": manifest.version,
         "snapshot_folder": str(snapshot_folder.resolve()),
+        "data_folder": str(data.resolve()),
         "source": str(job.data.resolve()) if job.data else "the simulated world",
         "example_shopper": _example_shopper(folder),
         "clock_offset_ms": clock_offset_ms(snapshot, manifest),
@@ -118,12 +121,6 @@ def clock_offset_ms(snapshot: SnapshotManifest, manifest: Manifest) -> int:
     """
     age_ms = manifest.created_ms - snapshot.last_ms
     return -age_ms if age_ms > _OLD_DATA_MS else 0
-
-
-def _snapshot(job: _Job) -> Path:
-    data = job.data if job.data is not None else _built_in_world(job)
-    with job.steps.step("data") as bar:
-        return snapshot_for(data, job.state.snapshots, progress=bar)
 
 
 def _built_in_world(job: _Job) -> Path:

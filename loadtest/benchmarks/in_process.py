@@ -88,6 +88,11 @@ class ExactIndex:
     def __init__(self, item_vectors: NDArray[np.float32]) -> None:
         self._vectors = item_vectors.astype(np.float64)  # [R, D]
 
+    @staticmethod
+    def load(vectors_file: Path) -> "ExactIndex":
+        """Over a release's item vectors."""
+        return ExactIndex(np.load(vectors_file, allow_pickle=False))
+
     async def search(
         self,
         user_vector: NDArray[np.float32],

@@ -36,6 +36,7 @@ class Prepared:
     release: str
     version: int  # of the release, as Triton counts
     snapshot_folder: Path
+    data_folder: Path  # what the snapshot was made from
     source: str
     example_shopper: str  # one with a history, for the first answer
     clock_offset_ms: int  # the shop's clock minus this machine's
@@ -45,7 +46,8 @@ class Prepared:
         """Raises PreparationFailed if the preparation left nothing."""
         try:
             raw = json.loads(path.read_text())
-            return Prepared(**(raw | {"snapshot_folder": Path(raw["snapshot_folder"])}))
+            folders = {name: Path(raw[name]) for name in ("snapshot_folder", "data_folder")}
+            return Prepared(**(raw | folders))
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             raise PreparationFailed(f"{path} cannot be read: {error}") from error
 

@@ -1,0 +1,32 @@
+"""One stack for all end-to-end tests: a small world, learnt from in a minute, served for real."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.running_stack import RunningStack, eventually, vitrine
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    state_dir = tmp_path_factory.mktemp("stack") / "state"
+    up = vitrine("up", "--quick", "--detach", "--first-answer", state_dir=state_dir)
+    assert up.returncode == 0, f"{up.stdout}\n{up.stderr}"
+    (state_dir / "first_up.txt").write_text(up.stdout)
+    running = RunningStack(state_dir)
+    yield running
+    running.client.close()
+    down = vitrine("down", state_dir=state_dir)
+    assert down.returncode == 0, down.stderr
+    assert running.nothing_is_left()
+
+
+@pytest.fixture(autouse=True)
+def _whole_again(stack: RunningStack) -> Iterator[None]:
+    """Each test finds and leaves the stack answering in full."""
+    yield
+    assert eventually(lambda: _is_whole(stack)), "the stack did not recover after this test"
+
+
+def _is_whole(stack: RunningStack) -> bool:
+    return stack.client.is_serving() and stack.answers_in_full()
