@@ -1,7 +1,8 @@
 """Business systems: the shop's own stock, prices and promotions over gRPC, one bulk call each.
 
 Shapes: N products asked for. An answer that is not aligned with the question is refused whole: a
-price that stands one place off would be worse than none.
+price that stands one place off would be worse than none. Figures are passed on as they came: whether
+they make sense, and what to do if not, is for `serving.recommend.lookups` to say.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -56,12 +57,12 @@ class GrpcInventory(_System):
         super().__init__("stock", address, "Inventory/GetStock", pb.StockResponse.FromString)
 
     async def stock(self, product_ids: Sequence[str], *, timeout_s: float) -> Stock:
-        """One bulk call. Stock below zero (oversold) counts as none."""
+        """One bulk call."""
         reply: pb.StockResponse = await self._ask(product_ids, timeout_s)
         count = len(product_ids)
         self._check_lengths(count, stock=reply.stock, tracked=reply.tracked, found=reply.found)
         return Stock(
-            units=np.maximum(_int64(reply.stock, count), 0),
+            units=_int64(reply.stock, count),
             tracked=_bools(reply.tracked, count),
             found=_bools(reply.found, count),
         )
@@ -75,7 +76,7 @@ class GrpcPricing(_System):
         self._currency = currency
 
     async def prices(self, product_ids: Sequence[str], *, timeout_s: float) -> Prices:
-        """One bulk call. A price that is not above zero counts as not found."""
+        """One bulk call. Refused whole in another currency."""
         reply: pb.PricesResponse = await self._ask(product_ids, timeout_s)
         count = len(product_ids)
         self._check_lengths(count, price_minor=reply.price_minor, found=reply.found)
@@ -83,8 +84,9 @@ class GrpcPricing(_System):
             raise DependencyUnavailable(
                 self._name, f"answers in {reply.currency!r}, the shop sells in {self._currency!r}"
             )
-        price_minor = _int64(reply.price_minor, count)
-        return Prices(price_minor=price_minor, found=_bools(reply.found, count) & (price_minor > 0))
+        return Prices(
+            price_minor=_int64(reply.price_minor, count), found=_bools(reply.found, count)
+        )
 
 
 class GrpcPromotions(_System):
@@ -96,15 +98,11 @@ class GrpcPromotions(_System):
         )
 
     async def promotions(self, product_ids: Sequence[str], *, timeout_s: float) -> Discounts:
-        """One bulk call. A percentage outside 0..100 is refused with the whole answer."""
+        """One bulk call."""
         reply: pb.PromotionsResponse = await self._ask(product_ids, timeout_s)
         count = len(product_ids)
         self._check_lengths(count, percent_off=reply.percent_off)
-        percent_off = np.fromiter(reply.percent_off, np.float32, count)
-        # Written so that NaN fails too.
-        if not np.all((percent_off >= 0.0) & (percent_off <= 100.0)):
-            raise DependencyUnavailable(self._name, "percent_off is not within 0 to 100")
-        return Discounts(percent_off=percent_off)
+        return Discounts(percent_off=np.fromiter(reply.percent_off, np.float32, count))
 
 
 def _int64(values: Iterable[int], count: int) -> NDArray[np.int64]:

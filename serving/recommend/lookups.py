@@ -3,7 +3,8 @@
 `OfferCache` holds the last good answer of each system for every product of one release. A call asks
 only for what is older than the time to live, one bulk question per system, all three side by side.
 Answers are checked: a misshapen or mostly senseless one counts as a lost system, a single senseless
-figure as none for its product. What stays unanswered follows the table of fallbacks: last known
+figure as none for its product, but for stock below zero: that product is oversold, so it is gone.
+What stays unanswered follows the table of fallbacks: last known
 price and stock within their age limits, list price without promotion, and never a product that is
 known to be gone.
 
@@ -147,11 +148,10 @@ class OfferCache:
     async def _ask_stock(self, rows: NDArray[np.int64], now_ms: int) -> None:
         answer = await self._systems.inventory.stock(self._ids(rows), timeout_s=self._ask_s)
         _check_lengths("inventory", rows, answer.units, answer.tracked, answer.found)
-        sensible = ~answer.found | ~answer.tracked | (answer.units >= 0)
-        _check_sense("inventory", sensible)
-        told = answer.found & sensible
+        _check_sense("inventory", ~answer.found | ~answer.tracked | (answer.units >= 0))
+        told = answer.found
         rows, units, tracked = rows[told], answer.units[told], answer.tracked[told]
-        self._stock[rows] = units
+        self._stock[rows] = np.maximum(units, 0)
         self._tracked[rows] = tracked
         self._maybe_in_stock[rows] = ~tracked | (units > 0)
         self._stock_as_of_ms[rows] = now_ms

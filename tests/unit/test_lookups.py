@@ -260,6 +260,16 @@ def test_one_senseless_price_is_ignored_for_its_product() -> None:
     assert shelf.lost() == set()
 
 
+def test_an_oversold_product_is_gone_not_as_many_as_before() -> None:
+    shelf = a_shelf()
+    shelf.look_up(np.arange(1, 21))
+    shelf.inventory.units["p2"] = -3
+    shelf.time.pass_ms(3_000)
+    offers = shelf.look_up(np.arange(1, 21))
+    assert offers.stock.tolist() == [9, 0, *[9] * 18]
+    assert offers.is_sellable(sell_unknown_stock=True).tolist() == [True, False, *[True] * 18]
+
+
 def test_a_mostly_senseless_answer_is_a_lost_system() -> None:
     shelf = a_shelf()
     rows = np.arange(1, 21)
