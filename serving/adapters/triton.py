@@ -8,6 +8,8 @@ concatenated, so a call only adds its tensors' bytes.
 Shapes: N candidates, B candidates padded to a bucket, D vector size, H heads.
 """
 
+import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,6 +34,7 @@ _NORM_TOLERANCE = 1e-2  # an int8 tower is off by 4e-4; more means that this is 
 _FAILURES_TO_OPEN = 5
 _OPEN_S = 0.5  # as long as the channel's own longest wait between attempts
 _FAIR_TRIAL_S = 0.01  # running out of less time than this says more of the caller than of Triton
+_ALL_ITS_TIME = 0.9  # of the timeout: a call that was given up later than that ran out of time
 
 
 class TritonModels:
@@ -99,15 +102,16 @@ class _Circuit:
     """Whether calling is worth it: opens after failures in a row, then lets probes through."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._failures = 0
+        self._failed_at_s = -math.inf
         self._closed_at_s = 0.0
 
     def check(self) -> None:
         """Raises DependencyUnavailable while it is open and it is not yet time for a probe."""
         if self._failures < _FAILURES_TO_OPEN:
             return
-        now_s = self._clock()
+        now_s = self.clock()
         if now_s < self._closed_at_s:
             raise DependencyUnavailable(_DEPENDENCY, "not asked: it failed several times in a row")
         self._closed_at_s = now_s + _OPEN_S  # this call is the probe
@@ -115,10 +119,14 @@ class _Circuit:
     def succeeded(self) -> None:
         self._failures = 0
 
-    def failed(self) -> None:
+    def failed(self, began_s: float) -> None:
+        """Calls that were under way together tell of one bad moment, not of several in a row."""
+        if began_s < self._failed_at_s:
+            return
+        self._failed_at_s = self.clock()
         self._failures += 1
         if self._failures == _FAILURES_TO_OPEN:
-            self._closed_at_s = self._clock() + _OPEN_S
+            self._closed_at_s = self._failed_at_s + _OPEN_S
 
 
 class _Model:
@@ -163,11 +171,17 @@ class _Model:
         self._circuit.check()
         contents = triton.ModelInferRequest(raw_input_contents=[t.tobytes() for t in tensors])
         request = self._prefixes[bucket] + contents.SerializeToString()
+        began_s = self._circuit.clock()
         try:
             reply = await self._infer(request, timeout=timeout_s)
+        except asyncio.CancelledError:
+            # The pipeline's own timer for the same budget goes off a moment before gRPC's.
+            if self._circuit.clock() - began_s >= _ALL_ITS_TIME * max(timeout_s, _FAIR_TRIAL_S):
+                self._circuit.failed(began_s)
+            raise
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED or timeout_s >= _FAIR_TRIAL_S:
-                self._circuit.failed()
+                self._circuit.failed(began_s)
             raise translated(_DEPENDENCY, error, timeout_s) from error
         self._circuit.succeeded()
         return self._read(reply, bucket)

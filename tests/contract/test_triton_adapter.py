@@ -14,6 +14,8 @@ from tritonclient.grpc import service_pb2 as triton
 from tritonclient.grpc import service_pb2_grpc
 
 from serving.adapters.triton import TritonModels
+from serving.recommend.fallbacks import or_fallback
+from serving.recommend.request import Degradation, Losses, Stage
 from serving.stack.ports import free_port
 from shop.errors import DependencyError, DependencyTimeout, DependencyUnavailable
 from shop.features import CANDIDATE_VALUES, CONTEXT_CODES, CONTEXT_VALUES, ShopperFeatures
@@ -261,6 +263,45 @@ def test_frozen_server_is_left_alone_but_for_a_probe_now_and_then() -> None:
         assert [await ask() for _ in range(3)] == [True, True, True]
 
     with_twin(use, clock=lambda: now[0])
+
+
+def test_server_that_outlasts_the_pipelines_own_timers_is_left_alone() -> None:
+    async def use(models: TritonModels, twin: Twin) -> None:
+        async def stall(answer: triton.ModelInferResponse) -> None:
+            await asyncio.Event().wait()
+
+        async def ask() -> None:
+            await or_fallback(
+                models.user_vector(some_features(), timeout_s=0.02),
+                within_s=0.02,
+                fallback=None,
+                stage=Stage.CANDIDATES,
+                lost=Degradation.FALLBACK_CANDIDATES,
+                losses=Losses(),
+            )
+
+        await models.user_vector(some_features(), timeout_s=2.0)  # connected
+        twin.act = stall
+        for _ in range(12):
+            await ask()
+        assert twin.asked == 1 + 5  # then it was left alone
+
+    with_twin(use)
+
+
+def test_calls_lost_in_the_same_moment_do_not_switch_triton_off() -> None:
+    async def use(models: TritonModels, twin: Twin) -> None:
+        async def stall(answer: triton.ModelInferResponse) -> None:
+            await asyncio.Event().wait()
+
+        twin.act = stall
+        asks = (models.user_vector(some_features(), timeout_s=0.05) for _ in range(20))
+        lost = await asyncio.gather(*asks, return_exceptions=True)
+        assert {type(error) for error in lost} == {DependencyTimeout}
+        twin.act = twin.leave_it
+        await models.user_vector(some_features(), timeout_s=2.0)
+
+    with_twin(use)
 
 
 def test_hasty_callers_do_not_switch_triton_off_for_others() -> None:
