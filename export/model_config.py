@@ -32,8 +32,10 @@ class Batching:
     instance_count: int
 
 
-# Measured on two cores, see docs/benchmarks.md: without a delay batches form by themselves while
-# the instance is busy, and an idle server answers at once; with one, it loses just that.
+# Measured on two cores, tower and ranker of the world, 500 candidates: a pair of calls costs 3.1 ms
+# of processor time alone and 2.5 ms with eight in flight, the same for batches of up to 4, 8 or 16;
+# without batches 3.0 ms. A delay of 0.5 ms gained nothing there and cost an idle server just that
+# (batches form by themselves while the instance is busy), nor did a second instance.
 USER_TOWER_BATCHING = Batching(
     max_batch_size=32,
     queue_delay_us=0,
