@@ -1,8 +1,8 @@
 """Business systems: the shop's own stock, prices and promotions over gRPC, one bulk call each.
 
 Shapes: N products asked for. An answer that is not aligned with the question is refused whole: a
-price that stands one place off would be worse than none. Figures are passed on as they came: whether
-they make sense, and what to do if not, is for `serving.recommend.lookups` to say.
+price that stands one place off would be worse than none. Figures are passed on as they came:
+whether they make sense, and what to do if not, is for `serving.recommend.lookups` to say.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
