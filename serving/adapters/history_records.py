@@ -1,6 +1,6 @@
 """History records: how one shopper's history stands in the store, and how events are added to it.
 
-Shapes: T interactions, at most MAX_INTERACTIONS.
+Shapes: T interactions, at most HISTORY_LIMIT.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,14 @@ import numpy as np
 
 from serving.recommend.ports import ShopperEvent, StoredHistory
 from shop.errors import DependencyUnavailable
-from shop.events import EVENT_CODES, HISTORY_CODES
+from shop.events import EVENT_CODES, HISTORY_CODES, HISTORY_LIMIT
 
-MAX_INTERACTIONS = 200  # models read the last 50; the rest is for sessions and abandoned carts
 _DEPENDENCY = "histories"
 _RECORD_VERSION = 1
 
 
 def extended(before: StoredHistory | None, events: Sequence[ShopperEvent]) -> StoredHistory:
-    """The history with these events in order of time; only the newest MAX_INTERACTIONS stay."""
+    """The history with these events in order of time; only the newest HISTORY_LIMIT stay."""
     codes = np.array([EVENT_CODES[event.type] for event in events], dtype=np.int64)
     times = np.array([event.time_ms for event in events], dtype=np.int64)
     products = tuple(event.product_id for event in events)
@@ -30,7 +29,7 @@ def extended(before: StoredHistory | None, events: Sequence[ShopperEvent]) -> St
         times = np.concatenate([before.times_ms, times])
         products, sessions = before.product_ids + products, before.session_ids + sessions
         country, device = country or before.country, device or before.device
-    order = np.argsort(times, kind="stable")[-MAX_INTERACTIONS:]
+    order = np.argsort(times, kind="stable")[-HISTORY_LIMIT:]
     return StoredHistory(
         product_ids=tuple(products[at] for at in order),
         event_codes=codes[order],
@@ -86,11 +85,11 @@ def unpacked(raw: bytes) -> StoredHistory:
 
 
 def imported(row: dict[str, Any]) -> tuple[str, StoredHistory]:
-    """One row of histories.parquet, cut to the newest MAX_INTERACTIONS that a history keeps."""
+    """One row of histories.parquet, cut to the newest HISTORY_LIMIT that a history keeps."""
     codes = np.array(row["event_codes"], dtype=np.int64)
     times = np.array(row["times_ms"], dtype=np.int64)
     in_order = np.argsort(times, kind="stable")
-    kept = in_order[np.isin(codes[in_order], HISTORY_CODES)][-MAX_INTERACTIONS:]
+    kept = in_order[np.isin(codes[in_order], HISTORY_CODES)][-HISTORY_LIMIT:]
     products, sessions = row["product_ids"], row["session_ids"]
     return row["user_id"], StoredHistory(
         product_ids=tuple([products[at] for at in kept]),

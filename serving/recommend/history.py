@@ -13,7 +13,7 @@ from serving.recommend.fallbacks import or_fallback
 from serving.recommend.ports import StoredHistory
 from serving.recommend.request import Ask, Degradation, Stage
 from shop.catalogue import Catalogue
-from shop.events import EVENT_CODES, EventType, History
+from shop.events import EVENT_CODES, HISTORY_LIMIT, EventType, History
 from shop.features import Context
 
 _CLICK = EVENT_CODES[EventType.CLICK]
@@ -54,13 +54,13 @@ def _rows_of(stored: StoredHistory, ask: Ask, catalogue: Catalogue) -> History:
     return History(
         catalogue.rows_of(list(stored.product_ids)),
         stored.event_codes,
-        stored.times_ms,
+        np.minimum(stored.times_ms, ask.context.now_ms),  # of a client whose clock ran ahead
         np.array(in_session, dtype=np.bool_),
     )
 
 
 def with_session(stored: History, ask: Ask, catalogue: Catalogue) -> History:
-    """`stored` and what the request tells of this session, in order of time.
+    """`stored` and what the request tells of this session, in order of time, the newest that count.
 
     The products that the page is about count as clicked now, those in the cart as put there now,
     unless this session's history says so already.
@@ -80,7 +80,7 @@ def with_session(stored: History, ask: Ask, catalogue: Catalogue) -> History:
                 times.append(now_ms)
     if not rows:
         return stored
-    return _in_time_order(
+    return _newest_in_order(
         History(
             np.concatenate([stored.product_rows, _column(rows)]),
             np.concatenate([stored.event_codes, _column(codes)]),
@@ -99,8 +99,8 @@ def _column(values: list[int]) -> NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
 
 
-def _in_time_order(history: History) -> History:
-    order = np.argsort(history.times_ms, kind="stable")
+def _newest_in_order(history: History) -> History:
+    order = np.argsort(history.times_ms, kind="stable")[-HISTORY_LIMIT:]  # as training cuts it
     return History(
         history.product_rows[order],
         history.event_codes[order],

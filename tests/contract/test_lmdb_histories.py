@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.adapters.history_records import MAX_INTERACTIONS
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.log_segments import Position
 from serving.recommend.ports import StoredHistory
 from shop.errors import DependencyUnavailable
-from shop.events import EVENT_CODES, EventType
+from shop.events import EVENT_CODES, HISTORY_LIMIT, EventType
 from tests.unit.feedback_writer import an_event
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +92,7 @@ def test_only_the_newest_interactions_are_kept(store: LmdbHistories) -> None:
         )
     history = history_of(store, "ada")
     assert history is not None
-    assert len(history.product_ids) == MAX_INTERACTIONS
+    assert len(history.product_ids) == HISTORY_LIMIT
     assert history.product_ids[-1] == "p299"
     assert history.session_ids[0] == "s100"
 
@@ -182,7 +181,7 @@ def test_a_later_release_adds_shoppers_and_overwrites_none(
     assert ada is not None
     assert len(ada.product_ids) == 4
     assert eve is not None
-    assert len(eve.product_ids) == MAX_INTERACTIONS
+    assert len(eve.product_ids) == HISTORY_LIMIT
 
 
 def test_another_process_sees_what_was_committed(store: LmdbHistories, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import numpy as np
 
 from serving.adapters.memory import MemoryEventStore
-from serving.recommend.history import with_session
-from serving.recommend.ports import ShopperEvent
+from serving.deadline import Deadline
+from serving.recommend.call import Call
+from serving.recommend.history import read_history, with_session
+from serving.recommend.ports import ShopperEvent, StoredHistory
 from serving.recommend.request import RecentEvent
-from shop.events import EVENT_CODES, EventType, History
+from shop.events import EVENT_CODES, HISTORY_LIMIT, EventType, History
 from tests.unit.small_shop import a_catalogue, a_shop, an_ask
 from tests.unit.time_travel import START_MS, Time
 
@@ -82,6 +84,26 @@ def test_unknown_products_stay_as_unknown_deeds_only_if_they_happened() -> None:
         cart_product_ids=("x3",),
     )
     assert deeds(with_session(stored(), ask, CATALOGUE)) == [(0, CLICK, True)]
+
+
+def test_no_more_counts_than_training_saw() -> None:
+    ask = an_ask(context_product_ids=("p8",))
+    history = with_session(stored(*[5] * HISTORY_LIMIT), ask, CATALOGUE)
+    assert len(history) == HISTORY_LIMIT
+    assert deeds(history)[-1] == (8, CLICK, True)
+
+
+def test_a_deed_logged_by_a_clock_that_ran_ahead_comes_before_what_happens_now() -> None:
+    shop, time = a_shop(), Time()
+    ahead = np.array([START_MS + 9_000_000], dtype=np.int64)
+    shop.histories.of_shopper["u1"] = StoredHistory(
+        ("p5",), np.array([CLICK]), ahead, ("",), "", "", ""
+    )
+    ask = an_ask(shopper="u1", context_product_ids=("p8",))
+    deadline = Deadline(time, start_s=0.0, total_s=1.0, reserve_s=0.005)
+    history = time.run(read_history(Call.of(ask, shop.deps, deadline))).history
+    assert history.product_rows.tolist() == [5, 8]
+    assert history.times_ms.tolist() == [START_MS, START_MS]
 
 
 def test_nothing_new_leaves_the_history_as_it_was() -> None:
