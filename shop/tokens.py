@@ -34,6 +34,10 @@ _COUNT = struct.Struct(">H")
 _KINDS: dict[str, int] = {"page_token": 1, "attribution_token": 2}
 
 TokenField = Literal["page_token", "attribution_token"]
+_AFTER_EXPIRY: dict[TokenField, str] = {
+    "page_token": "ask for the first page again",
+    "attribution_token": "send the event without it",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,7 +167,7 @@ def _opened(field: TokenField, token: str, key: bytes, now_ms: int) -> tuple[int
     if (version, kind) != (TOKEN_VERSION, _KINDS[field]):
         raise InvalidRequest(field, f"is no {field} of version {TOKEN_VERSION}")
     if now_ms >= expires_ms:
-        raise InvalidRequest(field, "expired: ask for the first page again")
+        raise InvalidRequest(field, f"expired: {_AFTER_EXPIRY[field]}")
     return int(expires_ms), _Body(signed[_HEAD.size :])
 
 

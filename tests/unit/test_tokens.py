@@ -96,7 +96,13 @@ def test_a_foreign_token_is_refused() -> None:
 
 def test_an_expired_token_is_refused() -> None:
     token = encode_page(a_page(), KEY, fingerprint=PRINT)
-    assert "expired" in refusal(token, now=EXPIRES_MS)
+    assert "expired: ask for the first page again" in refusal(token, now=EXPIRES_MS)
+
+
+def test_an_expired_attribution_token_says_what_to_do_with_the_event() -> None:
+    token = encode_attribution(an_attribution(), KEY)
+    with pytest.raises(InvalidRequest, match="expired: send the event without it"):
+        decode_attribution(token, KEY, now_ms=EXPIRES_MS)
 
 
 @pytest.mark.parametrize(
