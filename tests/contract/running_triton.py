@@ -20,14 +20,16 @@ from tests.contract.small_release import KEY, a_release
 DEADLINE_S = 30.0
 
 
-def a_state(folder: Path, *, versions: tuple[int, ...] = (1,)) -> Path:
+def a_state(folder: Path, *, versions: tuple[int, ...] = (1,), is_slow: bool = False) -> Path:
     """A state folder with a key and small releases installed, not running yet."""
     (folder / "keys").mkdir(parents=True)
     key_file = folder / "keys" / "release.key"
     key_file.write_text(KEY.hex())
     key_file.chmod(0o600)
     for version in versions:
-        release, manifest = a_release(folder / "releases", version=version, seed=version)
+        release, manifest = a_release(
+            folder / "releases", version=version, seed=version, is_slow=is_slow
+        )
         install_version(release, manifest, folder / "model_repository")
     return folder
 

@@ -39,6 +39,7 @@ def a_release(
     seed: int = 0,
     product_count: int = PRODUCT_COUNT,
     key: bytes = KEY,
+    is_slow: bool = False,
 ) -> tuple[Path, Manifest]:
     """A whole signed release folder; `seed` makes its numbers differ from another one's."""
     release = f"r{version:04d}-seed{seed}"
@@ -50,7 +51,7 @@ def a_release(
     (folder / "schema.json").write_text(json.dumps(schema.to_json()))
     _write_tables(folder, product_count)
     (folder / "user_tower.onnx").write_bytes(user_tower_onnx(schema, vectors, rng))
-    (folder / "ranker.onnx").write_bytes(ranker_onnx(schema, vectors, rng))
+    (folder / "ranker.onnx").write_bytes(ranker_onnx(schema, vectors, rng, is_slow=is_slow))
     for model, text in model_configs(schema).items():
         (folder / f"{model}.pbtxt").write_text(text)
     (folder / "index.faiss").write_bytes(b"no index is needed here")
@@ -128,12 +129,20 @@ def user_tower_onnx(
 
 
 def ranker_onnx(
-    schema: FeatureSchema, vectors: NDArray[np.float32], rng: np.random.Generator
+    schema: FeatureSchema,
+    vectors: NDArray[np.float32],
+    rng: np.random.Generator,
+    *,
+    is_slow: bool = False,
 ) -> bytes:
-    """Sigmoid of the cosine and the candidate's values, one column per head."""
+    """Sigmoid of the cosine and the candidate's values, one column per head.
+
+    The slow one multiplies the candidates by large matrices to and fro, for some 20 ms in all.
+    """
     weights = rng.normal(size=(len(CANDIDATE_VALUES), len(schema.heads))).astype(np.float32)
     nodes = [
-        helper.make_node("Gather", ["table", "candidate_rows"], ["candidates"], axis=0),
+        helper.make_node("Gather", ["table", "candidate_rows"], ["gathered"], axis=0),
+        *_detours(40 if is_slow else 0),
         helper.make_node("Unsqueeze", ["user_vector", "axis_2"], ["user"]),
         helper.make_node("MatMul", ["candidates", "user"], ["cosine"]),
         helper.make_node("MatMul", ["candidate_values", "weights"], ["values"]),
@@ -141,7 +150,20 @@ def ranker_onnx(
         helper.make_node("Sigmoid", ["logits"], ["probabilities"]),
     ]
     constants = {"table": vectors, "weights": weights, "axis_2": np.array([2], np.int64)}
+    if is_slow:
+        constants["out"] = np.eye(schema.vector_size, 1024, dtype=np.float32)
+        constants["back"] = np.eye(1024, schema.vector_size, dtype=np.float32)
     return _graph(ranker_spec(schema), nodes, constants)
+
+
+def _detours(count: int) -> list[onnx.NodeProto]:
+    """From `gathered` to `candidates`, unchanged but later."""
+    nodes, at = [], "gathered"
+    for turn in range(count):
+        nodes.append(helper.make_node("MatMul", [at, "out"], [f"far_{turn}"]))
+        nodes.append(helper.make_node("MatMul", [f"far_{turn}", "back"], [f"near_{turn}"]))
+        at = f"near_{turn}"
+    return [*nodes, helper.make_node("Identity", [at], ["candidates"])]
 
 
 def _graph(

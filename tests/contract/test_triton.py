@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,6 +213,21 @@ def _move_in(triton: RunningTriton, hidden: Path, version: int) -> None:
         target = triton.state / "model_repository" / model / str(version)
         (hidden / model / str(version)).rename(target)
     shutil.rmtree(hidden)
+
+
+def test_overloaded_model_is_left_alone(tmp_path: Path) -> None:
+    """A canary that waits behind a long queue is no reason to throw the queue away."""
+    with RunningTriton(a_state(tmp_path / "state", is_slow=True)) as triton:
+        triton.eventually(lambda: triton.is_ready(1))
+        triton.infer(RANKER, some_inputs(np.random.default_rng(0), RANKER, candidates=500))
+        began_s = time.monotonic()
+        answers, _ = asyncio.run(_many(triton, RANKER, count=300, lengths=(500,)))
+        took_s = time.monotonic() - began_s
+        assert took_s > 2.0, "not enough load to make a canary late"
+        assert [str(answer) for answer in answers if isinstance(answer, BaseException)] == []
+        triton.eventually(lambda: triton.is_ready(1))
+        assert [model.reloads for model in triton.status.models] == [0, 0]
+        assert triton.status.restarts == 0
 
 
 def test_stop_leaves_no_process_and_no_shared_memory(tmp_path: Path) -> None:
