@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2
 
 from serving.arrival import Arrival, this_arrival
 from serving.codec import MAX_MANY
+from serving.field_checks import MAX_DEADLINE_MS
 from serving.logging_setup import REQUESTS
 from serving.proto import recommendations_pb2 as pb
 from serving.refusal import Refusal, refusal_of, refuse
@@ -64,8 +65,10 @@ class Gateway:
             self._warming.result()
 
     @property
-    def _is_warm(self) -> bool:
-        return self._warming.done()
+    def _is_well(self) -> bool:
+        warming = self._warming
+        is_warm = warming.done() and not warming.cancelled() and warming.exception() is None
+        return is_warm and self._service.is_sound()
 
     async def Recommend(
         self, request: pb.RecommendRequest, grpc_context: Any
@@ -121,7 +124,7 @@ class Gateway:
     async def Check(
         self, request: health_pb2.HealthCheckRequest, grpc_context: Any
     ) -> health_pb2.HealthCheckResponse:
-        """SERVING once a list was made by both models."""
+        """SERVING once a list was made by both models, while events can be kept."""
         with _Handling(self._service, "Check", grpc_context):
             if request.service not in _SERVICES:
                 raise NotFound(f"service {request.service!r} is not served here")
@@ -152,7 +155,7 @@ class Gateway:
                 self._watchers -= 1
 
     def _health(self) -> health_pb2.HealthCheckResponse:
-        return _Serving(status=_Serving.SERVING if self._is_warm else _Serving.NOT_SERVING)
+        return _Serving(status=_Serving.SERVING if self._is_well else _Serving.NOT_SERVING)
 
     async def _one(
         self, request: pb.RecommendRequest, arrival: Arrival, metadata_ms: int
@@ -257,7 +260,10 @@ def _metadata_ms(grpc_context: Any) -> int:
     """`vitrine-deadline-ms` of the call's metadata; 0 if there is none. Raises InvalidRequest."""
     for key, value in grpc_context.invocation_metadata():
         if key == _DEADLINE_KEY:
-            if not (value.isascii() and value.isdigit() and 0 < int(value) <= 600_000):
-                raise InvalidRequest(_DEADLINE_KEY, f"is {value[:20]!r}, must be 1 to 600000")
+            is_number = len(value) <= 6 and value.isascii() and value.isdigit()
+            if not (is_number and 0 < int(value) <= MAX_DEADLINE_MS):
+                raise InvalidRequest(
+                    _DEADLINE_KEY, f"is {value[:20]!r}, must be 1 to {MAX_DEADLINE_MS}"
+                )
             return int(value)
     return 0

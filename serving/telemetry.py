@@ -23,7 +23,7 @@ from serving.adapters.feedback_log import FeedbackLog
 from serving.recommend.request import Answer, Degradation, Stage
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
-METHODS = ("Recommend", "RecommendMany", "LogEvents", "Check", "List", "Watch")
+METHODS = ("Recommend", "RecommendMany", "LogEvents", "Check", "Watch")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
 

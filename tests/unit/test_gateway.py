@@ -1,0 +1,117 @@
+"""The gateway's methods, called as Ray Serve calls them, with twins behind and a bare context."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from serving.adapters.memory import MemoryEventStore
+from serving.gateway import Gateway
+from serving.proto import recommendations_pb2 as pb
+from serving.service import Service
+from serving.telemetry import Telemetry
+from tests.unit.small_shop import SmallShop, a_shop
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@dataclass
+class Context:
+    """What of a gRPC context the gateway uses."""
+
+    metadata: dict[str, str] = field(default_factory=dict)
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    details: str = ""
+    trailers: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def invocation_metadata(self) -> list[tuple[str, str]]:
+        return list(self.metadata.items())
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+    def set_details(self, details: str) -> None:
+        self.details = details
+
+    def set_trailing_metadata(self, trailers: list[tuple[str, bytes]]) -> None:
+        self.trailers = trailers
+
+
+class _Gateway(Gateway):
+    def __del__(self) -> None:  # type: ignore[override]  # nobody awaits it here
+        pass
+
+
+def with_gateway(
+    use: Callable[[Gateway], Awaitable[None]],
+    *,
+    shop: SmallShop | None = None,
+    is_sound: Callable[[], bool] = lambda: True,
+) -> None:
+    shop = shop or a_shop()
+    deps = replace(shop.deps, clock=time.monotonic)
+    store = MemoryEventStore(histories=shop.histories)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Service]:
+        yield Service(deps, store, bytes(32), Telemetry(), is_sound=is_sound)
+
+    async def run() -> None:
+        gateway = _Gateway.__new__(_Gateway)
+        await gateway.__init__(opened, many_at_once=2)  # type: ignore[misc]  # as Serve does
+        warming: Any = gateway._warming
+        await asyncio.wait([warming], timeout=5.0)
+        await use(gateway)
+        await Gateway.__del__(gateway)
+
+    asyncio.run(run())
+
+
+async def health(gateway: Gateway) -> int:
+    reply = await gateway.Check(health_pb2.HealthCheckRequest(), Context())
+    return int(reply.status)
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "12.5", "600001", "9" * 5_000, "soon", ""])
+def test_deadline_in_the_metadata_that_is_none_is_named(value: str) -> None:
+    async def use(gateway: Gateway) -> None:
+        context = Context({"vitrine-deadline-ms": value})
+        await gateway.Recommend(pb.RecommendRequest(placement="home"), context)
+        assert context.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "vitrine-deadline-ms" in context.details
+
+    with_gateway(use)
+
+
+def test_health_is_serving_once_warm() -> None:
+    async def use(gateway: Gateway) -> None:
+        assert await health(gateway) == SERVING
+
+    with_gateway(use)
+
+
+def test_health_is_not_serving_when_warming_up_failed() -> None:
+    async def use(gateway: Gateway) -> None:
+        assert await health(gateway) == NOT_SERVING
+
+    shop = a_shop()
+
+    def broken(rows: Any, values: Any) -> Any:
+        raise KeyError("a bug")
+
+    shop.ranker.judge = broken
+    with_gateway(use, shop=shop)
+
+
+def test_health_is_not_serving_when_events_cannot_be_kept() -> None:
+    async def use(gateway: Gateway) -> None:
+        assert await health(gateway) == NOT_SERVING
+
+    with_gateway(use, is_sound=lambda: False)
