@@ -78,7 +78,11 @@ def remove_version(repository: Path, version: int) -> None:
 def installed_versions(repository: Path) -> tuple[InstalledVersion, ...]:
     """The versions that every model has, ascending; what is being put in is not among them."""
     numbers = [
-        {int(f.name) for f in (repository / model).glob("[0-9]*") if (f / MANIFEST).is_file()}
+        {
+            int(folder.name)
+            for folder in (repository / model).glob("*")
+            if folder.name.isdecimal() and (folder / MANIFEST).is_file()
+        }
         for model in MODELS
     ]
     return tuple(
@@ -97,8 +101,16 @@ def _fingerprint(repository: Path, version: int) -> tuple[tuple[str, int, int], 
             repository / model / str(version) / MANIFEST,
         )
     ]
-    stats = [(path, path.stat()) for path in paths if path.is_file()]
-    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+    return tuple(look for path in paths if (look := _look(path)) is not None)
+
+
+def _look(path: Path) -> tuple[str, int, int] | None:
+    """None if it is not there, perhaps since a moment ago: versions are taken out meanwhile."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return str(path), stat.st_size, stat.st_mtime_ns
 
 
 def release_of(repository: Path, version: int, key: bytes) -> Manifest:
