@@ -132,7 +132,7 @@ class _Generator:
             tuple(channel.unary_unary(name, bytes, bytes) for name in names) for channel in channels
         ]
         cpu_before, wall_before = time.process_time(), time.monotonic()
-        origin = loop.time() + _LEAD_S - float(self._plan.at_s[0])
+        origin = loop.time() + _LEAD_S - float(self._plan.at_s.min(initial=0.0))
         self._began_unix_s = time.time() + origin - loop.time()
         pending: set[asyncio.Task[None]] = set()
         due = zip(self._plan.at_s.tolist(), self._plan.calls, strict=True)

@@ -70,6 +70,10 @@ def a_plan(door: Door, at_s: list[float], *, clicks: bool = False) -> LoadPlan:
     return LoadPlan(door.address, np.array(at_s), calls, timeout_s=5.0, channels=2)
 
 
+def test_a_plan_without_a_call_is_a_run_without_one(door: Door) -> None:
+    assert len(generate(a_plan(door, []))) == 0
+
+
 def test_every_call_is_sent_once_and_recorded_with_what_the_reply_says(door: Door) -> None:
     log = generate(a_plan(door, [n / 200 for n in range(40)]))
     assert sorted(r.user_id for r in door.seen) == sorted(f"u{n}" for n in range(40))
