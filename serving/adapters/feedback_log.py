@@ -110,7 +110,8 @@ class FeedbackLog:
         self._settings = settings
         self._clock = clock
         self._segment: SegmentFile | None = None
-        self._next_segment = writer.next_segment()
+        # Behind the checkpoint even if old segments were moved away: a replay starts there.
+        self._next_segment = max(writer.next_segment(), histories.applied(writer.name).segment + 1)
         self._synced_s = clock()
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()  # None: close
         self._impressions: deque[Impression] = deque()

@@ -182,6 +182,23 @@ def test_history_lost_by_a_power_cut_is_replayed_from_the_log(tmp_path: Path) ->
         histories.close()
 
 
+def test_moving_finished_segments_away_does_not_hide_later_events(tmp_path: Path) -> None:
+    histories = open_histories(tmp_path)
+    log = open_log(tmp_path, histories)
+    record(log, [an_event("a")])
+    log.close()
+    writer = tmp_path / "feedback" / "writer-0"
+    for _, segment in segments_of(writer):
+        segment.unlink()
+    before = histories.applied("writer-0")
+
+    log = open_log(tmp_path, histories)
+    record(log, [an_event("b")])
+    log.close()
+    assert [number for number, _ in segments_of(writer)] == [before.segment + 1]
+    histories.close()
+
+
 @pytest.mark.parametrize("tail", [b"\0" * 40, b"\x10\0\0\0\1\2\3\4half", b"\xff" * 100, b"\1"])
 def test_record_cut_short_is_removed_when_the_writer_returns(tmp_path: Path, tail: bytes) -> None:
     histories = open_histories(tmp_path)
