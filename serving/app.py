@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from serving.client import VitrineClient
 from serving.deployments import (
@@ -30,10 +29,11 @@ from serving.deployments import (
     gateway_application,
     serve_environment,
 )
+from serving.gateway import Gateway
 from serving.logging_setup import log_to_stderr
 from serving.scratch import scratch_folder
-from serving.settings import Settings, load_settings
-from serving.stack.ports import free_port
+from serving.settings import DoorSettings, Settings, load_settings
+from serving.stack.ports import free_port, is_free
 from shop.errors import SettingsRejected, VitrineError
 
 logger = logging.getLogger(__name__)
@@ -62,8 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve(settings: Settings, *, ports_file: Path | None, die_with_parent: bool) -> None:
-    """Serves until told to stop. Raises SettingsRejected or GatewayFailed if it cannot."""
+def serve(
+    settings: Settings,
+    *,
+    ports_file: Path | None,
+    die_with_parent: bool,
+    gateway: type[Gateway] = DoorGateway,
+) -> None:
+    """Serves until told to stop. Raises SettingsRejected or GatewayFailed if it cannot.
+
+    `gateway` is made with the settings; tests put twins behind the same door.
+    """
     parent = os.getppid()
     if die_with_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
@@ -71,7 +80,7 @@ def serve(settings: Settings, *, ports_file: Path | None, die_with_parent: bool)
     settings = dataclasses.replace(settings, door=_with_free_ports(settings.door))
     try:
         with scratch_folder() as scratch, _running_ray(settings, scratch):
-            _deploy(settings)
+            _deploy(gateway, settings)
             _wait_until_warm(settings)
             if ports_file is not None:
                 _write_ports(ports_file, settings)
@@ -86,15 +95,14 @@ def _with_absolute_paths(settings: Settings) -> Settings:
     return dataclasses.replace(settings, state_dir=settings.state_dir.absolute())
 
 
-def _with_free_ports(door: Any) -> Any:
+def _with_free_ports(door: DoorSettings) -> DoorSettings:
     """Ports that were left open are chosen; those that were named must be free."""
-    for name in ("port", "metrics_port"):
-        wanted = getattr(door, name)
-        found = free_port(wanted)
-        if wanted and found != wanted:
+    for name, wanted in (("port", door.port), ("metrics_port", door.metrics_port)):
+        if wanted and not is_free(wanted):
             raise SettingsRejected(f"door.{name} = {wanted}: something listens there already")
-        door = dataclasses.replace(door, **{name: found})
-    return door
+    return dataclasses.replace(
+        door, port=door.port or free_port(), metrics_port=door.metrics_port or free_port()
+    )
 
 
 @contextlib.contextmanager
@@ -145,10 +153,10 @@ def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _deploy(settings: Settings) -> None:
+def _deploy(gateway: type[Gateway], settings: Settings) -> None:
     from ray import serve as ray_serve
 
-    application = gateway_application(DoorGateway, settings.door, settings)
+    application = gateway_application(gateway, settings.door, settings)
     try:
         ray_serve.run(application, name=APPLICATION, route_prefix="/")
     except RuntimeError as error:

@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import Any
 
-from serving.gateway import Gateway
+from serving.gateway import Gateway, OpenService
 from serving.logging_setup import log_to_file
 from serving.service import open_service
 from serving.settings import DoorSettings, Settings
@@ -76,10 +76,11 @@ class DoorGateway(Gateway):
         rank = serve.get_replica_context().rank.rank
         log_to_file(settings.logs_dir / f"gateway-{rank}.jsonl", settings.log_level)
         listen_on(settings.door.host)
-        await super().__init__(
-            partial(open_service, settings), many_at_once=settings.door.many_at_once
-        )
+        await super().__init__(self._opener(settings), many_at_once=settings.door.many_at_once)
         self._serve_metrics(settings.door, rank)
+
+    def _opener(self, settings: Settings) -> OpenService:
+        return partial(open_service, settings)
 
     def _serve_metrics(self, door: DoorSettings, rank: int) -> None:
         try:
