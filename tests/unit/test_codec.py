@@ -1,0 +1,418 @@
+"""Requests become checked values or a refusal that names each wrong field; answers, replies."""
+
+import math
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.codec import DEFAULT_PAGE_SIZE, MAX_EVENTS, Decoder
+from serving.field_checks import MAX_LISTED, InvalidFields
+from serving.proto import recommendations_pb2 as pb
+from serving.refusal import refusal_of, refuse
+from serving.reply import encode_answer, encode_valid
+from shop.errors import InvalidRequest
+from shop.events import EVENT_CODES, EventType
+from shop.features import PLACEMENTS
+from shop.tokens import decode_attribution, decode_page, request_fingerprint
+from tests.unit.small_shop import a_catalogue, a_history, a_shop, an_ask
+from tests.unit.time_travel import START_MS
+
+KEY = bytes(range(32))
+DECODER = Decoder("EUR", KEY, lambda: START_MS, lambda: "fresh-id")
+
+
+def a_request(**fields: Any) -> pb.RecommendRequest:
+    return pb.RecommendRequest(**({"placement": "home"} | fields))
+
+
+def an_event(**fields: Any) -> pb.Event:
+    usual = {"idempotency_key": "k", "type": "click", "user_id": "ada", "product_id": "p1"}
+    return pb.Event(**(usual | fields))
+
+
+def violations(decode: Callable[[], object]) -> dict[str, str]:
+    with pytest.raises(InvalidFields) as caught:
+        decode()
+    return dict(caught.value.violations)
+
+
+def wrong(**fields: Any) -> dict[str, str]:
+    return violations(lambda: DECODER.ask(a_request(**fields)))
+
+
+def wrong_event(**fields: Any) -> dict[str, str]:
+    request = pb.LogEventsRequest(events=[an_event(), an_event(**fields)])
+    return violations(lambda: DECODER.events(request))
+
+
+# Requests
+
+
+def test_the_least_request_is_given_defaults() -> None:
+    ask = DECODER.ask(a_request())
+    assert (ask.request_id, ask.page_size, ask.shopper) == ("fresh-id", DEFAULT_PAGE_SIZE, "")
+    assert (ask.context.now_ms, ask.context.placement) == (START_MS, "home")
+    assert ask.filter is None
+    assert ask.page is None
+
+
+def test_every_field_arrives() -> None:
+    ask = DECODER.ask(
+        a_request(
+            visitor_id="browser",
+            user_id="ada",
+            session_id="s",
+            context_product_ids=["p1", "p2"],
+            cart=[pb.CartItem(product_id="p3", quantity=2)],
+            recent_events=[pb.RecentEvent(type="cart", product_id="p4", time_ms=START_MS - 5)],
+            query="summer dresses",
+            device="mobile",
+            country="DE",
+            currency="EUR",
+            segment="new",
+            utc_offset_minutes=-300,
+            page_size=500,
+            filter="price < 50",
+            strict_filtering=True,
+            exclude_product_ids=["p5", "p5"],
+            diversity=0.5,
+            explain=True,
+            request_id="mine",
+            deadline_ms=80,
+        )
+    )
+    assert (ask.shopper, ask.session_id, ask.request_id) == ("ada", "s", "mine")
+    assert ask.context_product_ids == ("p1", "p2")
+    assert ask.cart_product_ids == ("p3",)
+    (event,) = ask.recent_events
+    assert event.event_code == EVENT_CODES[EventType.CART]
+    assert (event.product_id, event.time_ms) == ("p4", START_MS - 5)
+    assert (ask.context.utc_offset_minutes, ask.context.segment) == (-300, "new")
+    assert (ask.page_size, ask.diversity, ask.strict_filtering) == (500, 0.5, True)
+    assert ask.filter is not None
+    assert ask.filter.text == "price < 50"
+    assert ask.exclude_product_ids == {"p5"}
+    assert ask.explain
+
+
+def test_a_browser_stands_in_for_an_unknown_shopper() -> None:
+    assert DECODER.ask(a_request(visitor_id="browser")).shopper == "browser"
+
+
+def test_an_event_without_a_time_is_now() -> None:
+    request = a_request(recent_events=[pb.RecentEvent(type="click", product_id="p1")])
+    assert DECODER.ask(request).recent_events[0].time_ms == START_MS
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "reason"),
+    [
+        ({"placement": ""}, "placement", "must be one of home, product"),
+        ({"placement": "attic"}, "placement", "is 'attic'"),
+        ({"page_size": -1}, "page_size", "is -1, must be 0 to 500"),
+        ({"page_size": 501}, "page_size", "is 501"),
+        ({"diversity": math.nan}, "diversity", "is nan, must be 0 to 1"),
+        ({"diversity": math.inf}, "diversity", "is inf"),
+        ({"diversity": 1.01}, "diversity", "is 1.01"),
+        ({"diversity": -0.1}, "diversity", "is -0.1"),
+        ({"user_id": "x" * 129}, "user_id", "has 129 bytes, at most 128"),
+        ({"user_id": "ü" * 65}, "user_id", "has 130 bytes"),
+        ({"visitor_id": "a\nb"}, "visitor_id", "control characters"),
+        ({"session_id": "\x00"}, "session_id", "control characters"),
+        ({"query": "x" * 513}, "query", "at most 512"),
+        ({"query": "red\x7f"}, "query", "control characters"),
+        ({"device": "x" * 65}, "device", "at most 64"),
+        ({"country": "\t"}, "country", "control characters"),
+        ({"segment": "x" * 65}, "segment", "at most 64"),
+        ({"currency": "USD"}, "currency", "must be the shop's, EUR"),
+        ({"utc_offset_minutes": 841}, "utc_offset_minutes", "must be -840 to 840"),
+        ({"filter": "price <"}, "filter", "character 8"),
+        ({"filter": "x" * 3_000}, "filter", ""),
+        ({"page_token": "abc"}, "page_token", "damaged"),
+        ({"request_id": "x" * 129}, "request_id", "at most 128"),
+        ({"deadline_ms": -1}, "deadline_ms", "must be 0"),
+        ({"deadline_ms": 2**31 - 1}, "deadline_ms", "must be 0"),
+        ({"context_product_ids": ["p"] * 101}, "context_product_ids", "at most 100"),
+        ({"context_product_ids": ["p", ""]}, "context_product_ids[1]", "is required"),
+        ({"exclude_product_ids": ["p"] * 1_001}, "exclude_product_ids", "at most 1000"),
+        ({"exclude_product_ids": ["x" * 129]}, "exclude_product_ids[0]", "at most 128"),
+        ({"cart": [pb.CartItem(product_id="p")] * 201}, "cart", "at most 200"),
+        ({"cart": [pb.CartItem(quantity=1)]}, "cart[0].product_id", "is required"),
+        (
+            {"cart": [pb.CartItem(product_id="p", quantity=-1)]},
+            "cart[0].quantity",
+            "is -1, must be 0",
+        ),
+    ],
+)
+def test_wrong_field_is_named_with_what_is_allowed(
+    fields: dict[str, Any], field: str, reason: str
+) -> None:
+    found = wrong(**fields)
+    assert list(found) == [field]
+    assert reason in found[field]
+
+
+@pytest.mark.parametrize(
+    ("event", "part"),
+    [
+        ({"type": "stare", "product_id": "p"}, "type"),
+        ({"type": "impression", "product_id": "p"}, "type"),  # lists are shown, not told
+        ({"type": "search", "product_id": "p"}, "type"),
+        ({"type": "click"}, "product_id"),
+        ({"type": "click", "product_id": "p", "time_ms": -1}, "time_ms"),
+        ({"type": "click", "product_id": "p", "time_ms": START_MS // 1_000}, "time_ms"),
+        ({"type": "click", "product_id": "p", "time_ms": START_MS + 90_000_000}, "time_ms"),
+    ],
+)
+def test_wrong_event_of_this_session_is_named(event: dict[str, Any], part: str) -> None:
+    good = pb.RecentEvent(type="click", product_id="p")
+    found = wrong(recent_events=[good, pb.RecentEvent(**event)])
+    assert list(found) == [f"recent_events[1].{part}"]
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    assert set(wrong(page_size=-1, diversity=2.0, currency="GBP", placement="")) == {
+        "page_size",
+        "diversity",
+        "currency",
+        "placement",
+    }
+
+
+TEXTS = st.text(max_size=200)
+NUMBERS = st.integers(-(2**31), 2**31 - 1)
+
+
+@given(
+    placement=st.sampled_from(PLACEMENTS) | TEXTS,
+    texts=st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(
+            (
+                "visitor_id",
+                "user_id",
+                "session_id",
+                "query",
+                "device",
+                "country",
+                "segment",
+                "currency",
+                "page_token",
+                "filter",
+                "request_id",
+            ),
+            TEXTS,
+        ),
+    ),
+    page_size=NUMBERS,
+    offset=NUMBERS,
+    diversity=st.floats(),
+    ids=st.lists(TEXTS, max_size=5),
+)
+def test_whatever_comes_is_checked_or_refused_and_nothing_else(
+    placement: str,
+    texts: dict[str, str],
+    page_size: int,
+    offset: int,
+    diversity: float,
+    ids: list[str],
+) -> None:
+    request = pb.RecommendRequest(
+        placement=placement,
+        page_size=page_size,
+        utc_offset_minutes=offset,
+        diversity=diversity,
+        context_product_ids=ids,
+        **texts,
+    )
+    try:
+        ask = DECODER.ask(request)
+    except InvalidRequest as error:
+        refuse(Context(), refusal_of(error))
+    else:
+        assert 1 <= ask.page_size <= 500
+        assert 0.0 <= ask.diversity <= 1.0
+
+
+# Events
+
+
+def test_events_arrive_with_the_list_they_follow_from() -> None:
+    shop = a_shop()
+    answer = shop.answer(an_ask(request_id="shown-before"))
+    reply = encode_answer(
+        answer, shop.deps.release.tables.catalogue, KEY, attribution_ttl_ms=1_000_000_000
+    )
+    request = pb.LogEventsRequest(
+        events=[
+            an_event(attribution_token=reply.attribution_token, position=3),
+            an_event(type="search", product_id="", query="lamps", user_id="", visitor_id="b"),
+        ]
+    )
+    clicked, searched = DECODER.events(request)
+    assert (clicked.request_id, clicked.position, clicked.time_ms) == ("shown-before", 3, START_MS)
+    assert (searched.type, searched.shopper, searched.product_id) == (EventType.SEARCH, "b", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"idempotency_key": ""}, "idempotency_key"),
+        ({"idempotency_key": "x" * 129}, "idempotency_key"),
+        ({"type": ""}, "type"),
+        ({"user_id": ""}, "user_id"),
+        ({"product_id": ""}, "product_id"),
+        ({"time_ms": 12}, "time_ms"),
+        ({"quantity": -1}, "quantity"),
+        ({"price_minor": -1}, "price_minor"),
+        ({"price_minor": 2**60}, "price_minor"),
+        ({"position": -1}, "position"),
+        ({"value": math.nan}, "value"),
+        ({"value": -1.0}, "value"),
+        ({"query": "x" * 513}, "query"),
+        ({"placement": "attic"}, "placement"),
+        ({"device": "\n"}, "device"),
+        ({"country": "x" * 65}, "country"),
+        ({"session_id": "x" * 129}, "session_id"),
+        ({"attribution_token": "forged"}, "attribution_token"),
+    ],
+)
+def test_wrong_field_of_an_event_is_named_with_its_place(fields: dict[str, Any], part: str) -> None:
+    assert list(wrong_event(**fields)) == [f"events[1].{part}"]
+
+
+def test_too_many_events_are_refused_unread() -> None:
+    request = pb.LogEventsRequest(events=[pb.Event()] * (MAX_EVENTS + 1))
+    assert violations(lambda: DECODER.events(request)) == {
+        "events": "has 1001 elements, at most 1000 are allowed"
+    }
+
+
+def test_no_events_are_no_mistake() -> None:
+    assert DECODER.events(pb.LogEventsRequest()) == []
+
+
+# Refusals
+
+
+class Context:
+    """What Ray Serve gives a method, as far as a refusal touches it."""
+
+    def set_code(self, code: Any) -> None:
+        self.code = code
+
+    def set_details(self, details: str) -> None:
+        self.details = details
+
+    def set_trailing_metadata(self, metadata: list[tuple[str, bytes]]) -> None:
+        self.metadata = dict(metadata)
+
+
+def test_a_refusal_fits_into_a_header_however_much_is_wrong() -> None:
+    request = pb.LogEventsRequest(events=[pb.Event(type="ж" * 100)] * 1_000)
+    with pytest.raises(InvalidFields) as caught:
+        DECODER.events(request)
+    context = Context()
+    refuse(context, refusal_of(caught.value))
+    percent_encoded = 3 * len(context.details.encode())
+    in_base64 = 4 / 3 * len(context.metadata["grpc-status-details-bin"])
+    assert percent_encoded + in_base64 < 8_000
+    assert "events[0].type" in context.details
+
+
+def test_more_violations_than_can_be_listed_are_counted() -> None:
+    many = InvalidFields(tuple((f"field{n}", "is wrong") for n in range(MAX_LISTED + 7)))
+    assert str(many).endswith("and 7 more")
+
+
+def test_several_violations_survive_pickling() -> None:
+    error = InvalidFields((("a", "is wrong"), ("b", "too")))
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.violations, again.field, str(again)) == (error.violations, "a", str(error))
+
+
+# Replies
+
+
+def test_a_reply_says_what_is_shown_and_why() -> None:
+    shop = a_shop()
+    shop.histories.of_shopper["ada"] = a_history("p7")
+    shop.inventory.units |= {"p1": None, "p2": 4}
+    shop.promotions.percent_off["p2"] = 50.0
+    answer = shop.answer(an_ask(shopper="ada", page_size=20))
+    catalogue = shop.deps.release.tables.catalogue
+    reply = encode_answer(answer, catalogue, KEY, attribution_ttl_ms=1_000)
+    items = {item.product_id: item for item in reply.items}
+    first, second = items["p1"], items["p2"]
+    assert (first.product_id, first.title) == ("p1", "Product 1")
+    assert not first.HasField("stock")  # the shop does not count it
+    assert (second.stock, second.price_minor, second.list_price_minor) == (4, 600, 1_200)
+    assert second.reason == pb.PERSONALISED
+    assert "two_tower" in second.sources
+    assert reply.request_id == answer.ask.request_id
+    assert (reply.currency, reply.cache_status) == ("EUR", "BYPASS")
+    assert not second.HasField("explanation")
+
+
+def test_an_explanation_has_the_numbers_that_ordered_the_list() -> None:
+    shop = a_shop()
+    answer = shop.answer(an_ask(explain=True, page_size=2))
+    reply = encode_answer(answer, shop.deps.release.tables.catalogue, KEY, attribution_ttl_ms=1_000)
+    explanation = reply.items[0].explanation
+    assert explanation.expected_value_minor == reply.items[0].score
+    assert explanation.purchase == pytest.approx(0.25)
+    assert explanation.HasField("return_risk")
+    assert explanation.propensity == 1.0
+    assert explanation.source_scores["two_tower"] <= 1.0
+
+
+def test_a_head_without_labels_is_absent_not_zero() -> None:
+    shop = a_shop()
+    answer = shop.answer(an_ask(explain=True))
+    assert answer.scores is not None
+    without = replace(answer, scores=replace(answer.scores, click=None))
+    reply = encode_answer(
+        without, shop.deps.release.tables.catalogue, KEY, attribution_ttl_ms=1_000
+    )
+    assert not reply.items[0].explanation.HasField("click")
+    assert reply.items[0].explanation.HasField("cart")
+
+
+def test_tokens_of_a_reply_hold_the_list() -> None:
+    shop = a_shop()
+    answer = shop.answer(an_ask(shopper="ada", page_size=5, filter="price < 50"))
+    reply = encode_answer(answer, shop.deps.release.tables.catalogue, KEY, attribution_ttl_ms=1_000)
+    attribution = decode_attribution(reply.attribution_token, KEY, now_ms=START_MS)
+    assert attribution.request_id == answer.ask.request_id
+    assert attribution.rows.tolist() == answer.slate.rows.tolist()
+    fingerprint = request_fingerprint(
+        placement="home", shopper="ada", filter_text="price < 50", strict=False
+    )
+    page = decode_page(reply.next_page_token, KEY, fingerprint=fingerprint, now_ms=START_MS)
+    assert page.offset == 5
+    again = DECODER.ask(
+        a_request(user_id="ada", filter="price < 50", page_token=reply.next_page_token)
+    )
+    assert again.page is not None
+    np.testing.assert_array_equal(again.page.rows, page.rows)
+
+
+def test_a_fallback_says_so() -> None:
+    shop = a_shop()
+    shop.tower.stalls = True
+    answer = shop.answer(an_ask(page_size=3))
+    reply = encode_answer(answer, shop.deps.release.tables.catalogue, KEY, attribution_ttl_ms=1_000)
+    assert {item.reason for item in reply.items} == {pb.FALLBACK}
+    assert [(d.stage, d.reason) for d in reply.degraded] == [("candidates", "FALLBACK_CANDIDATES")]
+
+
+def test_a_checked_request_shows_nothing() -> None:
+    reply = encode_valid(an_ask(), "release-1", a_catalogue())
+    assert (reply.release, reply.request_id, len(reply.items)) == ("release-1", "request-1", 0)
