@@ -90,6 +90,25 @@ def test_deadline_in_the_metadata_that_is_none_is_named(value: str) -> None:
     with_gateway(use)
 
 
+def test_many_events_hold_up_nobody() -> None:
+    async def use(gateway: Gateway) -> None:
+        events = [
+            pb.Event(idempotency_key=str(n), type="click", user_id="u1", product_id="p1")
+            for n in range(1_000)
+        ]
+        logging = asyncio.create_task(
+            gateway.LogEvents(pb.LogEventsRequest(events=events), Context())
+        )
+        turns = 0
+        while not logging.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert (await logging).accepted == 1_000
+        assert turns > 20  # a few would be enough if it had all been done in one go
+
+    with_gateway(use)
+
+
 def test_health_is_serving_once_warm() -> None:
     async def use(gateway: Gateway) -> None:
         assert await health(gateway) == SERVING
