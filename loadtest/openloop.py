@@ -111,7 +111,10 @@ class _Generator:
         self._began_unix_s = 0.0
 
     async def run(self) -> CallLog:
-        options = (("grpc.use_local_subchannel_pool", 1),)  # else channels share a connection
+        options = (
+            ("grpc.use_local_subchannel_pool", 1),  # else channels share a connection
+            ("grpc.enable_http_proxy", 0),  # a machine's proxy must not stand before its own door
+        )
         channels = [
             grpc.aio.insecure_channel(self._plan.address, options=options)
             for _ in range(self._plan.channels)

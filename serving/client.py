@@ -30,6 +30,8 @@ from shop.errors import (
 _DOOR = "vitrine"
 _DEFAULT_TIMEOUT_S = 5.0
 _DEFAULT_RETRY_MS = 100
+# A machine's HTTP proxy knows nothing of a door on its own loopback or in its own network.
+_OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 
 class RequestFields(TypedDict, total=False):
@@ -61,7 +63,7 @@ class VitrineClient:
     def __init__(self, address: str, *, timeout_s: float = _DEFAULT_TIMEOUT_S) -> None:
         self.address = address
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(address)
+        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._recommendations = rpc.RecommendationsStub(self._channel)  # type: ignore[no-untyped-call]
         self._health = health_pb2_grpc.HealthStub(self._channel)
 

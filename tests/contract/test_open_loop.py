@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from loadtest.openloop import OK, Call, LoadPlan, generate, run_apart
+from serving.client import VitrineClient
 from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
 
@@ -68,6 +69,17 @@ def a_plan(door: Door, at_s: list[float], *, clicks: bool = False) -> LoadPlan:
         for n in range(len(at_s))
     ]
     return LoadPlan(door.address, np.array(at_s), calls, timeout_s=5.0, channels=2)
+
+
+def test_a_machines_proxy_does_not_stand_before_the_door(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with VitrineClient(door.address) as client:
+        assert len(client.recommend(placement="home").items) == 1
+    assert set(generate(a_plan(door, [0.0])).codes) == {OK}
 
 
 def test_a_plan_without_a_call_is_a_run_without_one(door: Door) -> None:
