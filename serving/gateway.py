@@ -55,24 +55,36 @@ class Gateway:
         self._service = await self._stack.enter_async_context(open_service())
         self._many_at_once = many_at_once
         self._watchers = 0
-        self._warming = asyncio.create_task(self._service.warm_up())
+        self._is_warm = False
+        self._warming = asyncio.create_task(self._warm_up())
+        self._following = asyncio.create_task(self._follow_releases())
 
     async def __del__(self) -> None:  # Serve awaits it too, when the replica has drained
         self._warming.cancel()
+        self._following.cancel()
         await self._stack.aclose()
 
     def check_health(self) -> None:
         """Serve asks now and then, and replaces the replica if this raises."""
         if not self._service.is_sound():
             raise DependencyUnavailable("feedback", "the log's writer has ended")
-        if self._warming.done():
-            self._warming.result()
+        for task in (self._warming, self._following):
+            if task.done():
+                task.result()
+
+    async def _warm_up(self) -> None:
+        await self._service.warm_up()
+        self._is_warm = True
+
+    async def _follow_releases(self) -> None:
+        """Each call takes the service that is there when it comes, and keeps it to its end."""
+        while True:
+            self._service = await self._service.of_next_release()
+            self._is_warm = True  # it was, before it took over
 
     @property
     def _is_well(self) -> bool:
-        warming = self._warming
-        is_warm = warming.done() and not warming.cancelled() and warming.exception() is None
-        return is_warm and self._service.is_sound()
+        return self._is_warm and self._service.is_sound()
 
     async def Recommend(
         self, request: pb.RecommendRequest, grpc_context: Any

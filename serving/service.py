@@ -11,41 +11,35 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
-from serving.adapters.faiss import FaissIndex, load_index
 from serving.adapters.feedback_log import FeedbackLog, open_feedback_log
 from serving.adapters.key_files import read_key, read_or_create_key
 from serving.adapters.lmdb import LmdbHistories
-from serving.adapters.release_files import current_release, load_tables, verify_release
-from serving.adapters.triton import TritonModels
 from serving.codec import Decoder
 from serving.deadline import Deadline
 from serving.recommend.call import Deps
-from serving.recommend.lookups import OfferCache
 from serving.recommend.pipeline import recommend
 from serving.recommend.ports import (
-    BusinessSystems,
     EventReceipt,
     EventStore,
     Impression,
-    LoadedRelease,
     ReleaseTables,
     ShopperEvent,
 )
-from serving.recommend.request import Answer, Ask, Degradation
+from serving.recommend.request import Answer, Ask, Degradation, Losses
 from serving.recommend.settings import StageBudgets
+from serving.releases import Releases
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from shop.features import Context
-from shop.release import HISTORIES_FILE, Manifest
 
 logger = logging.getLogger(__name__)
 
 _RECORD_S = 2.0  # a sync takes milliseconds; a disk that needs longer is failing
 _CANARY_S = 1.0  # the first calls load and compile: they are not held to the promise
 _CANARY_EVERY_S = 0.25
+_WARM_ROWS = 20_000  # of the most popular products; at 500 in 5 ms this takes 0.2 s
+_WARM_AT_ONCE = 500
 _MODELS_LOST = frozenset({Degradation.FALLBACK_CANDIDATES, Degradation.NO_RANKING})
 
 
@@ -58,6 +52,9 @@ class Service:
     token_key: bytes
     telemetry: Telemetry
     is_sound: Callable[[], bool]  # False: only a new replica helps
+    releases: Releases | None = None  # None: this release for ever
+    # A promoted release is ready in Triton already; one that needs longer is not.
+    succeed_within_s: float = 10.0
     clock: Callable[[], float] = time.monotonic
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
@@ -65,6 +62,11 @@ class Service:
     def tables(self) -> ReleaseTables:
         """Of the release being served."""
         return self.deps.release.tables
+
+    @property
+    def release(self) -> str:
+        """Its id."""
+        return self.tables.release
 
     @property
     def budgets(self) -> StageBudgets:
@@ -92,8 +94,25 @@ class Service:
         """Returns once every event is on disk and counts in the next list."""
         return await self.events.record(events, timeout_s=min(within_s, _RECORD_S))
 
+    async def of_next_release(self) -> "Service":
+        """The same service on the next release, as soon as there is one that makes good lists."""
+        if self.releases is None:
+            await asyncio.Event().wait()
+            raise ValueError("nothing sets this event")
+        while True:
+            successor = replace(self, deps=await self.releases.another())
+            try:
+                await asyncio.wait_for(successor.warm_up(), self.succeed_within_s)
+            except TimeoutError:
+                logger.error("%s makes no good lists; kept %s", successor.release, self.release)
+                continue
+            self.releases.take_over()
+            self.telemetry.serves(successor.release)
+            return successor
+
     async def warm_up(self) -> None:
-        """Returns after a list made by both models. Tries until then."""
+        """Returns after a list made by both models, with every price asked. Tries until then."""
+        await self._warm_offers()
         unlogged = replace(self, deps=replace(self.deps, impressions=_NotLogged()))
         said: tuple[str, ...] = ()
         while True:
@@ -108,6 +127,17 @@ class Service:
                 logger.warning("not warm yet, lists lack %s", ", ".join(lost))
                 said = lost
             await asyncio.sleep(_CANARY_EVERY_S)
+
+    async def _warm_offers(self) -> None:
+        """Asks all prices and stock once: a product without a last known price is not shown."""
+        rows = self.tables.popular_rows[:_WARM_ROWS]
+        for start in range(0, rows.size, _WARM_AT_ONCE):
+            await self.deps.offers.look_up(
+                rows[start : start + _WARM_AT_ONCE],
+                now_ms=self.now_ms(),
+                within_s=_CANARY_S,
+                losses=Losses(),
+            )
 
 
 class _NotLogged:
@@ -143,32 +173,24 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     Raises ReleaseRejected, NotFound or SettingsRejected if it cannot be served. That Triton or a
     business system is not there yet is no reason: answers are degraded until it is.
     """
-    release_folder = settings.releases_dir / current_release(settings.releases_dir)
-    manifest = verify_release(release_folder, read_key(settings.release_key_file))
-    tables = load_tables(release_folder, manifest)
+    release_key = read_key(settings.release_key_file)
+    token_key = read_or_create_key(settings.token_key_file)
     async with AsyncExitStack() as stack:
         histories = stack.enter_context(closing(_open_histories(settings)))
-        taken = histories.import_histories(
-            release_folder / HISTORIES_FILE, source=manifest.snapshot
-        )
-        logger.info("histories: took in %d shoppers of %s", taken, manifest.snapshot)
         log = stack.enter_context(closing(_open_log(settings, histories)))
-        release = await _load_models(stack, settings, release_folder, manifest, tables)
-        systems = await _open_systems(stack, settings, tables.catalogue.currency)
-        offers = OfferCache(tables.catalogue, systems, settings.recommend.offers, time.monotonic)
-        stack.push_async_callback(offers.close)
+        releases = Releases(settings, release_key, histories, log)
+        stack.push_async_callback(releases.close)
         telemetry = Telemetry()
-        telemetry.serves(tables.release)
         telemetry.watch_feedback(log)
-        deps = Deps(histories, release, offers, log, settings.recommend, time.monotonic)
-        token_key = read_or_create_key(settings.token_key_file)
+        deps = await releases.first()
+        telemetry.serves(deps.release.tables.release)
         yield Service(
             deps,
             log,
             token_key,
             telemetry,
             is_sound=lambda: log.is_writing,
-            now_ms=lambda: time.time_ns() // 1_000_000 + settings.clock_offset_ms,
+            releases=releases,
         )
 
 
@@ -182,41 +204,3 @@ def _open_histories(settings: Settings) -> LmdbHistories:
 
 def _open_log(settings: Settings, histories: LmdbHistories) -> FeedbackLog:
     return open_feedback_log(settings.feedback_dir, histories, settings.feedback)
-
-
-async def _load_models(
-    stack: AsyncExitStack,
-    settings: Settings,
-    folder: Path,
-    manifest: Manifest,
-    tables: ReleaseTables,
-) -> LoadedRelease:
-    index: FaissIndex = stack.enter_context(
-        closing(
-            load_index(
-                folder,
-                manifest,
-                row_count=tables.catalogue.product_count + 1,
-                vector_size=tables.schema.vector_size,
-            )
-        )
-    )
-    models = TritonModels(
-        settings.triton.address,
-        release=tables.release,
-        version=tables.version,
-        schema=tables.schema,
-    )
-    stack.push_async_callback(models.close)
-    return LoadedRelease(tables, models, models, index)
-
-
-async def _open_systems(
-    stack: AsyncExitStack, settings: Settings, currency: str
-) -> BusinessSystems:
-    inventory = GrpcInventory(settings.business.inventory)
-    pricing = GrpcPricing(settings.business.pricing, currency=currency)
-    promotions = GrpcPromotions(settings.business.promotions)
-    for system in (inventory, pricing, promotions):
-        stack.push_async_callback(system.close)
-    return BusinessSystems(inventory, pricing, promotions)

@@ -1,0 +1,125 @@
+"""Releases: loads the one that CURRENT names, whole and verified, and notices when that changes.
+
+What a release needs open (index, channels, offer cache) is closed some time after the next one took
+over, so that calls under way finish with what they began with.
+"""
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+
+from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
+from serving.adapters.faiss import FaissIndex, load_index
+from serving.adapters.lmdb import LmdbHistories
+from serving.adapters.release_files import current_release, load_tables, verify_release
+from serving.adapters.triton import TritonModels
+from serving.recommend.call import Deps
+from serving.recommend.lookups import OfferCache
+from serving.recommend.ports import BusinessSystems, ImpressionLog, LoadedRelease, ReleaseTables
+from serving.settings import Settings
+from shop.errors import NotFound, ReleaseRejected
+from shop.release import HISTORIES_FILE
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 1.0  # one small read; a rollback shows within a second
+_FINISH_WITHIN_S = 30.0  # for calls that began with the release before; ours take 0.1 s
+
+
+class Releases:
+    """The release being served, and the next one. Whoever makes it closes it."""
+
+    def __init__(
+        self, settings: Settings, key: bytes, histories: LmdbHistories, log: ImpressionLog
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._histories = histories
+        self._log = log
+        self._seen = ""  # what CURRENT named when it was last acted upon
+        self._serving = AsyncExitStack()
+        self._next = AsyncExitStack()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """No release is served any more."""
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await self._next.aclose()
+        await self._serving.aclose()
+
+    async def first(self) -> Deps:
+        """The current release. Raises NotFound or ReleaseRejected if it cannot be served."""
+        self._seen = current_release(self._settings.releases_dir)
+        return await self._load(self._seen, self._serving)
+
+    async def another(self) -> Deps:
+        """Returns when CURRENT names another release, loaded; `take_over` makes it the served."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                named = current_release(self._settings.releases_dir)
+                if named != self._seen:
+                    self._seen = named
+                    await self._next.aclose()  # one that was not taken
+                    self._next = AsyncExitStack()
+                    return await self._load(named, self._next)
+            except (NotFound, ReleaseRejected) as error:
+                logger.error("the release before stays: %s", error)
+
+    def take_over(self) -> None:
+        """The release from `another` is the one being served from now on."""
+        leaving, self._serving, self._next = self._serving, self._next, AsyncExitStack()
+        task = asyncio.create_task(_close_later(leaving))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _load(self, release: str, stack: AsyncExitStack) -> Deps:
+        settings = self._settings
+        # In a thread: reading and hashing would hold up the calls that are being answered.
+        tables, index = await asyncio.to_thread(self._read, settings.releases_dir / release)
+        stack.enter_context(closing(index))
+        models = TritonModels(
+            settings.triton.address,
+            release=tables.release,
+            version=tables.version,
+            schema=tables.schema,
+        )
+        stack.push_async_callback(models.close)
+        systems = _open_systems(stack, settings, tables.catalogue.currency)
+        offers = OfferCache(tables.catalogue, systems, settings.recommend.offers, time.monotonic)
+        stack.push_async_callback(offers.close)
+        loaded = LoadedRelease(tables, models, models, index)
+        return Deps(self._histories, loaded, offers, self._log, settings.recommend, time.monotonic)
+
+    def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex]:
+        manifest = verify_release(folder, self._key)
+        tables = load_tables(folder, manifest)
+        index = load_index(
+            folder,
+            manifest,
+            row_count=tables.catalogue.product_count + 1,
+            vector_size=tables.schema.vector_size,
+        )
+        taken = self._histories.import_histories(folder / HISTORIES_FILE, source=manifest.snapshot)
+        logger.info("loaded %s; %d shoppers were new", tables.release, taken)
+        return tables, index
+
+
+def _open_systems(stack: AsyncExitStack, settings: Settings, currency: str) -> BusinessSystems:
+    inventory = GrpcInventory(settings.business.inventory)
+    pricing = GrpcPricing(settings.business.pricing, currency=currency)
+    promotions = GrpcPromotions(settings.business.promotions)
+    for system in (inventory, pricing, promotions):
+        stack.push_async_callback(system.close)
+    return BusinessSystems(inventory, pricing, promotions)
+
+
+async def _close_later(stack: AsyncExitStack) -> None:
+    try:
+        await asyncio.sleep(_FINISH_WITHIN_S)
+    finally:
+        await stack.aclose()
