@@ -50,13 +50,13 @@ COMMANDS = (
         "serving.command",
         "recommend",
         "ask the door for a list",
-        "vitrine recommend --user shopper-00042 -n 10 --explain",
+        "vitrine recommend --user U0000042 -n 10 --explain",
     ),
     _command(
         "serving.command",
         "event",
         "log what a shopper did",
-        "vitrine event click --user shopper-00042 --product p-00007",
+        "vitrine event click --user U0000042 --product P000007",
     ),
     Command(
         "data",

@@ -13,12 +13,14 @@ from rich.text import Text
 
 from serving.client import VitrineClient
 from serving.proto import recommendations_pb2 as pb
+from serving.recommend.request import Stage
 from serving.stack.folder import StateFolder
 from shop.events import EventType
 from shop.features import PLACEMENTS
 
 _MAX_PAGE = 500
 _TIMEOUT_S = 5.0
+_PIPE_WIDTH = 140
 
 
 def configure_recommend(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +79,10 @@ def run_recommend(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _write_json(MessageToDict(reply, preserving_proto_field_name=True))
     else:
-        Console().print(_shown(request, reply))
+        console = Console()
+        if not console.is_terminal:  # a file or a pipe has no width of its own
+            console = Console(width=_PIPE_WIDTH)
+        console.print(_shown(request, reply))
     return 0
 
 
@@ -122,7 +127,8 @@ def _shown(request: pb.RecommendRequest, reply: pb.RecommendResponse) -> Group:
         parts.append(Text("No eligible product. A narrower filter than the catalogue allows?"))
     losses = (f"degraded: {loss.stage} {loss.reason}" for loss in reply.degraded)
     parts.extend(Text(loss, "yellow") for loss in losses)
-    stages = "  ".join(f"{name} {ms:.1f}" for name, ms in reply.stage_ms.items())
+    ordered = [stage.value for stage in Stage if stage.value in reply.stage_ms]
+    stages = "  ".join(f"{name} {reply.stage_ms[name]:.1f}" for name in ordered)
     parts.append(
         Text(f"{reply.scored_count} candidates scored by {reply.release}  ·  ms: {stages}")
     )
@@ -130,17 +136,18 @@ def _shown(request: pb.RecommendRequest, reply: pb.RecommendResponse) -> Group:
 
 
 def _items(reply: pb.RecommendResponse) -> Table:
-    table = Table("#", "product", "title", title_justify="left")
-    for name in ("price", "stock", "score"):
-        table.add_column(name, justify="right")
-    table.add_column("reason")
-    table.add_column("sources")
+    table = Table("#", "product", title_justify="left")
+    table.add_column("title", overflow="ellipsis", no_wrap=True)
+    for name in (f"price {reply.currency}", "stock", "score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reason", no_wrap=True)
+    table.add_column("sources", no_wrap=True)
     for rank, item in enumerate(reply.items, start=1):
         table.add_row(
             str(rank),
             item.product_id,
-            Text(item.title, overflow="ellipsis", no_wrap=True),
-            _price(item, reply.currency),
+            item.title,
+            _price(item),
             str(item.stock) if item.HasField("stock") else "–",
             f"{item.score:.2f}",
             pb.Reason.Name(item.reason).lower(),
@@ -149,10 +156,10 @@ def _items(reply: pb.RecommendResponse) -> Table:
     return table
 
 
-def _price(item: pb.RecommendedProduct, currency: str) -> str:
-    price = f"{item.price_minor / 100:,.2f} {currency}"
+def _price(item: pb.RecommendedProduct) -> str:
+    price = f"{item.price_minor / 100:,.2f}"
     if item.list_price_minor > item.price_minor:
-        price += f" (−{1 - item.price_minor / item.list_price_minor:.0%})"
+        return f"(−{1 - item.price_minor / item.list_price_minor:.0%}) {price}"
     return price
 
 

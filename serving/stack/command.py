@@ -11,7 +11,7 @@ from rich.console import Console
 
 from serving.stack.folder import StateFolder
 from serving.stack.processes import marked, stop_all
-from serving.stack.showing import as_json, as_table
+from serving.stack.showing import as_json, as_table, lost_lately
 from shop.errors import VitrineError
 
 _STOP_WITHIN_S = 30.0
@@ -57,11 +57,12 @@ def run_status(arguments: argparse.Namespace) -> int:
     state = folder.running()
     with VitrineClient(state.door) as client:
         serves = client.is_serving()
-    lost: dict[str, int] = {}
+    lost = lost_lately(folder.logs)
     if arguments.json:
         sys.stdout.write(json.dumps(as_json(state, serves=serves, lost=lost), indent=2) + "\n")
     else:
-        Console().print(*as_table(state, serves=serves, lost=lost), sep="\n")
+        shown = as_table(state, serves=serves, lost=lost, logs=folder.logs)
+        Console().print(*shown, sep="\n", soft_wrap=True)
     return 0 if serves else _NOT_SERVING
 
 

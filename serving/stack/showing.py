@@ -1,8 +1,10 @@
 """Showing: a stack and its processes as a person or a script reads them."""
 
+import json
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,8 +13,10 @@ from rich.text import Text
 
 from serving.stack.folder import StackState
 from serving.stack.processes import descendants
+from serving.stack.supervisor import last_lines
 
 _MB = 1_000_000
+_LAST_REQUESTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,17 @@ def _short(words: list[str]) -> str:
     return program
 
 
-def lost_lately(reasons: list[list[str]]) -> dict[str, int]:
-    """How often each reason was given in the last requests."""
-    return dict(Counter(reason for request in reasons for reason in request))
+def lost_lately(logs: Path) -> dict[str, int]:
+    """How often each reason was given in the last requests, by the gateways' own lines."""
+    lost: Counter[str] = Counter()
+    for file in sorted(logs.glob("gateway-*.jsonl")):
+        for line in last_lines(file, _LAST_REQUESTS):
+            try:
+                entry = json.loads(line)
+            except ValueError:  # the file's first line may be cut
+                continue
+            lost.update(entry.get("degraded", ()))
+    return dict(lost)
 
 
 def as_json(state: StackState, *, serves: bool, lost: dict[str, int]) -> dict[str, Any]:
@@ -79,10 +91,12 @@ def as_json(state: StackState, *, serves: bool, lost: dict[str, int]) -> dict[st
     }
 
 
-def as_table(state: StackState, *, serves: bool, lost: dict[str, int]) -> tuple[Table, Text]:
+def as_table(
+    state: StackState, *, serves: bool, lost: dict[str, int], logs: Path
+) -> tuple[Table, Text]:
     """The services as a table, and the lines under it."""
     memory = memory_of(state)
-    table = Table("service", "pid", "state", "restarts", "memory", "log")
+    table = Table("service", "pid", "state", "restarts", "memory")
     for service in state.services:
         pss = sum(p.pss_bytes for p in memory if p.service == service.name)
         table.add_row(
@@ -91,17 +105,17 @@ def as_table(state: StackState, *, serves: bool, lost: dict[str, int]) -> tuple[
             Text("ready", "green") if service.is_ready else Text("not ready", "red"),
             str(service.restarts),
             f"{pss / _MB:.0f} MB",
-            service.log,
         )
     total = sum(process.pss_bytes for process in memory)
     uptime_min = (time.time() - state.started_ms / 1000) / 60
     losses = ", ".join(f"{why} ×{n}" for why, n in sorted(lost.items())) or "none"
     lines = [
-        f"door      {state.door}  ({'serving' if serves else 'not serving: ' + state.phase})",
-        f"release   {state.release}  (from {state.source}, {state.profile} profile)",
-        f"memory    {total / _MB:.0f} MB over {len(memory)} processes, shared pages counted once",
-        f"up        {uptime_min:.0f} min, supervisor {state.supervisor_pid}",
-        f"degraded  {losses}  (last requests)",
-        *(f"{name:9} {address}" for name, address in state.addresses.items()),
+        f"door           {state.door}  ({'serving' if serves else 'not serving: ' + state.phase})",
+        f"release        {state.release}  (from {state.source}, {state.profile} profile)",
+        f"memory         {total / _MB:.0f} MB in {len(memory)} processes, shared pages once",
+        f"up             {uptime_min:.0f} min, supervisor {state.supervisor_pid}",
+        f"degraded       {losses}  (last {_LAST_REQUESTS} requests)",
+        *(f"{name:14} {address}" for name, address in state.addresses.items()),
+        f"{'logs':14} {logs}",
     ]
     return table, Text("\n".join(lines))

@@ -97,5 +97,31 @@ class RunningStack:
             finally:
                 switches.SetFaults(business.FaultSettings(system=system), timeout=5)
 
+    @contextmanager
+    def stock_of(self, product: str, units: int, *, after: int = 50) -> Iterator[None]:
+        """So many units of a product are there inside the block, `after` beyond it."""
+        with grpc.insecure_channel(self.state.addresses["control"]) as channel:
+            room = business_rpc.StockRoomStub(channel)
+            room.SetStock(business.SetStockRequest(product_ids=[product], stock=[units]))
+            try:
+                yield
+            finally:
+                room.SetStock(business.SetStockRequest(product_ids=[product], stock=[after]))
+
+    @contextmanager
+    def price_of(self, product: str, price_minor: int, *, before: int) -> Iterator[None]:
+        """A product has this list price inside the block."""
+        with grpc.insecure_channel(self.state.addresses["control"]) as channel:
+            room = business_rpc.StockRoomStub(channel)
+            room.SetPrices(
+                business.SetPricesRequest(product_ids=[product], price_minor=[price_minor])
+            )
+            try:
+                yield
+            finally:
+                room.SetPrices(
+                    business.SetPricesRequest(product_ids=[product], price_minor=[before])
+                )
+
     def nothing_is_left(self) -> bool:
         return not marked(self.folder.name) and not self.folder.is_locked()
