@@ -51,11 +51,12 @@ class SplitSettings:
     calibration_share: float = 0.08
 
 
-# Online Retail ends on 2011-12-09: the test is its last month, calibration the three weeks before.
+# Online Retail ends on 2011-12-09: the test is its last month, calibration the two weeks before.
+# Two, not three: a tower that ends a week earlier finds about 3 % less of the next month.
 _TEST_STARTS_MS = {
     "online-retail": int(datetime(2011, 11, 9, tzinfo=UTC).timestamp() * 1000),
 }
-_CALIBRATION_DAYS = {"online-retail": 21.0}
+_CALIBRATION_DAYS = {"online-retail": 14.0}
 
 
 def time_split(snapshot: Snapshot, settings: SplitSettings | None = None) -> Split:

@@ -51,7 +51,7 @@ def test_online_retail_is_tested_on_its_last_month() -> None:
     snapshot = a_snapshot(np.arange(0, 374, 0.5), source="online-retail", first_ms=december_2010)
     split = time_split(snapshot)
     assert np.datetime64(split.calibration_end_ms, "ms") == np.datetime64("2011-11-09")
-    assert np.datetime64(split.train_end_ms, "ms") == np.datetime64("2011-10-19")
+    assert np.datetime64(split.train_end_ms, "ms") == np.datetime64("2011-10-26")
 
 
 def test_settings_win_over_the_usual_windows() -> None:
