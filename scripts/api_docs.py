@@ -31,12 +31,12 @@ _TITLES = {
 }
 _OPENING = """# API reference
 
-Made from the comments of the protos by `scripts/api_docs.py`; do not edit. How to call it is shown in the
-[README](../README.md). The door also serves `grpc.health.v1.Health` and server reflection.
+Made from the comments of the protos by `scripts/api_docs.py`; do not edit. How to call it is shown
+in the [README](../README.md). The door also serves `grpc.health.v1.Health` and server reflection.
 
 | the caller sees | when |
 |---|---|
-| `INVALID_ARGUMENT` with `google.rpc.BadRequest` | a field is wrong; every violation names field and reason |
+| `INVALID_ARGUMENT` with `google.rpc.BadRequest` | a field is wrong; field and reason are named |
 | `NOT_FOUND` | what was named does not exist |
 | `RESOURCE_EXHAUSTED` | shed to protect the rest; retry later |
 | `DEADLINE_EXCEEDED` | not even a fallback fitted into the deadline |
