@@ -137,7 +137,7 @@ def _shown(request: pb.RecommendRequest, reply: pb.RecommendResponse) -> Group:
 
 def _items(reply: pb.RecommendResponse) -> Table:
     table = Table("#", "product", title_justify="left")
-    table.add_column("title", overflow="ellipsis", no_wrap=True)
+    table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=48)
     for name in (f"price {reply.currency}", "stock", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("reason", no_wrap=True)

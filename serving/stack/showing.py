@@ -59,8 +59,9 @@ def _short(words: list[str]) -> str:
     if "-m" in words[:-1]:
         return words[words.index("-m") + 1]
     program = words[0].rsplit("/", 1)[-1]
-    if program.startswith("python") and len(words) > 1:
-        return words[1].rsplit("/", 1)[-1]
+    if program.startswith("python"):
+        script = next((word for word in words[1:] if not word.startswith("-")), program)
+        return script.rsplit("/", 1)[-1]
     return program
 
 
