@@ -6,7 +6,6 @@ unload first, as often advised, would take the healthy versions away too.
 """
 
 import asyncio
-import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -17,22 +16,20 @@ from tritonclient.utils import InferenceServerException
 
 from serving.triton.canary import Canary, CanaryResult, Verdict, make_canary
 from serving.triton.process import ServerProcess
-from serving.triton.repository import MODEL, InstalledVersion, installed_versions, release_of
+from serving.triton.repository import InstalledVersion, installed_versions
+from serving.triton.served import ServedVersions, ask_for_reload, serve_sound_versions
 from serving.triton.status import ModelStatus
-from shop.errors import DependencyUnavailable, ReleaseRejected
+from shop.errors import DependencyUnavailable
 from shop.tensors import MODELS
 
 _CANARY_TIMEOUT_S = 1.5
 _ADMIN_TIMEOUT_S = 2.0
 _LOAD_TIMEOUT_S = 45.0  # a stub that does not start within 30 s fails by itself
-_SLOW_LIMIT = 1  # canaries after the first slow one, nobody having been answered between
-_RETRY_S = (
-    1.0,
-    2.0,
-    5.0,
-    15.0,
-    60.0,
-)  # a version that would not load; a changed file is tried at once
+# Slow canaries in a row, nobody having been answered between: some 12 s. A dead or stopped process
+# is told by Triton itself within 2 s; this is for one that runs in circles, and a batch of 16 long
+# requests on a busy machine may take seconds.
+_SLOW_LIMIT = 5
+_RETRY_S = (2.0, 10.0, 60.0, 600.0)  # for a version that Triton cannot load, though it is sound
 
 
 @dataclass(slots=True)
@@ -44,9 +41,7 @@ class _Watched:
     canary: Canary | None = None
     reason: str = "is being loaded"
     slow: int = 0
-    answered: int = -1
-    failures: int = 0
-    retry_at_s: float = 0.0
+    answered: int = 0
 
 
 class ModelKeeper:
@@ -66,8 +61,11 @@ class ModelKeeper:
         self._key = key
         self._reloads = reloads  # outlives this server
         self._seen: tuple[InstalledVersion, ...] = ()
-        self._releases: dict[int, str] = {}
+        self._found = ServedVersions({}, {})
         self._watched: dict[tuple[str, int], _Watched] = {}
+        self._hidden: dict[int, str] = {}  # sound, but Triton could not load them: why
+        self._failures: Counter[int] = Counter()
+        self._retry_at_s = 0.0
 
     async def attend(self) -> None:
         """Follow the repository, try every model, mend what does not answer.
@@ -76,54 +74,87 @@ class ModelKeeper:
         """
         versions = await asyncio.to_thread(installed_versions, self._repository)
         if versions != self._seen:
+            self._hidden.clear()
+            self._failures.clear()
+            await self._follow(versions)
+        elif self._hidden and time.monotonic() >= self._retry_at_s:
+            self._hidden.clear()
             await self._follow(versions)
         await asyncio.gather(*(self._check(watched) for watched in self._watched.values()))
 
     def statuses(self) -> tuple[ModelStatus, ...]:
         """Every version of every model as last judged, by model and version."""
+        reasons = {key: watched.reason for key, watched in self._watched.items()}
+        for version, reason in (self._hidden | self._found.refused).items():
+            reasons |= {(model, version): reason for model in MODELS}
         return tuple(
             ModelStatus(
                 model=model,
                 version=version,
-                release=self._releases.get(version, ""),
-                is_ready=not watched.reason,
-                reason=watched.reason,
+                release=self._found.releases.get(version, ""),
+                is_ready=not reason,
+                reason=reason,
                 reloads=self._reloads[model, version],
             )
-            for (model, version), watched in sorted(self._watched.items())
+            for (model, version), reason in sorted(reasons.items())
         )
 
     async def _follow(self, versions: tuple[InstalledVersion, ...]) -> None:
-        changed = {v.version for v in versions} - {
-            v.version for v in set(versions) & set(self._seen)
-        }
-        kept = {v.version for v in versions} - changed
-        self._watched = {
-            (model, v.version): self._watched[model, v.version]
-            if v.version in kept
-            else _Watched(model, v.version)
-            for model in MODELS
-            for v in versions
-        }
-        self._releases = {}
-        rejected = {}
-        for version in sorted(v.version for v in versions):
-            try:
-                self._releases[version] = release_of(self._repository, version, self._key).release
-            except (ReleaseRejected, OSError) as error:
-                rejected[version] = str(error)
-        if versions:
-            await asyncio.gather(*(self._load(model) for model in MODELS))
-        await asyncio.gather(
-            *(self._greet(w) for key, w in self._watched.items() if key[1] in changed)
-        )
-        for watched in self._watched.values():
-            if watched.version in rejected:
-                watched.canary, watched.reason = None, rejected[watched.version]
+        """Load what is new and sound, let go what is no longer there."""
+        changed = {v.version for v in set(versions) - set(self._seen)}
         self._seen = versions
+        await self._serve()
+        # Each turn hides at least one version, so this ends.
+        while failed := await self._load_all():
+            for version, reason in failed.items():
+                self._hide(version, reason)
+            await self._serve()
+        served = self._found.releases.keys() - self._hidden.keys()
+        self._watched = {
+            (model, version): self._watched[model, version]
+            if (model, version) in self._watched and version not in changed
+            else _Watched(model, version)
+            for model in MODELS
+            for version in served
+        }
+        for watched in self._watched.values():
+            if watched.canary is None:
+                await self._greet(watched)
+
+    async def _serve(self) -> None:
+        self._found = await asyncio.to_thread(
+            serve_sound_versions,
+            self._repository,
+            self._server.model_folder,
+            self._key,
+            frozenset(self._hidden),
+        )
+
+    def _hide(self, version: int, reason: str) -> None:
+        self._hidden[version] = reason
+        step = min(self._failures[version], len(_RETRY_S) - 1)
+        self._failures[version] += 1
+        self._retry_at_s = time.monotonic() + _RETRY_S[step]
+
+    async def _load_all(self) -> dict[int, str]:
+        """Ask for everything that is served; version → why Triton cannot load it."""
+        versions = self._found.releases.keys() - self._hidden.keys()
+        if not versions:
+            await asyncio.gather(*(self._unload(model) for model in MODELS))
+            return {}
+        refusals = await asyncio.gather(*(self._load(model) for model in MODELS))
+        failed: dict[int, str] = {}
+        for model, refusal in zip(MODELS, refusals, strict=True):
+            if refusal:
+                reasons = await self._reasons(model)
+                # Where Triton does not say which version it was, none can be trusted.
+                failed |= {v: reasons[v] for v in versions if reasons.get(v)} or dict.fromkeys(
+                    versions, refusal
+                )
+        return failed
 
     async def _load(self, model: str) -> str:
-        """Ask for a load; "" or what Triton says against it."""
+        """ "" or what Triton says against it. Raises DependencyUnavailable if it hangs."""
         try:
             await self._client.load_model(
                 model, headers=self._server.admin_headers, client_timeout=_LOAD_TIMEOUT_S
@@ -131,49 +162,53 @@ class ModelKeeper:
         except InferenceServerException as error:
             if error.status() == "StatusCode.DEADLINE_EXCEEDED":
                 raise DependencyUnavailable(
-                    "triton", f"loading {model} hung for {_LOAD_TIMEOUT_S:.0f} s"
+                    "triton", f"hung while loading {model} for {_LOAD_TIMEOUT_S:.0f} s"
                 ) from error
             return str(error.message())
         return ""
 
-    async def _greet(self, watched: _Watched) -> None:
-        """After a load: make the version's canary, or note why it is not there."""
+    async def _unload(self, model: str) -> None:
         try:
-            watched.canary = await make_canary(
-                self._client, watched.model, watched.version, _ADMIN_TIMEOUT_S
+            await self._client.unload_model(
+                model, headers=self._server.admin_headers, client_timeout=_ADMIN_TIMEOUT_S
             )
         except InferenceServerException:
-            watched.canary = None
-            watched.reason = await self._why_not_loaded(watched) or "is not loaded"
-            step = min(watched.failures, len(_RETRY_S) - 1)
-            watched.retry_at_s = time.monotonic() + _RETRY_S[step]
-            watched.failures += 1
+            return  # it was not loaded
 
-    async def _why_not_loaded(self, watched: _Watched) -> str:
+    async def _reasons(self, model: str) -> dict[int, str]:
+        """Version → why it is not loaded, "" where it is."""
         try:
             index = await self._client.get_model_repository_index(
                 headers=self._server.admin_headers, as_json=True, client_timeout=_ADMIN_TIMEOUT_S
             )
+        except InferenceServerException:
+            return {}
+        return {
+            int(entry["version"]): str(entry.get("reason", ""))
+            for entry in index.get("models", ())
+            if entry["name"] == model and entry.get("version", "").isdigit()
+        }
+
+    async def _greet(self, watched: _Watched) -> None:
+        """After a load: make the version's canary, or note that the version is not there."""
+        try:
+            watched.canary = await make_canary(
+                self._client, watched.model, watched.version, _ADMIN_TIMEOUT_S
+            )
         except InferenceServerException as error:
-            return str(error.message())
-        for entry in index.get("models", ()):
-            if entry["name"] == watched.model and entry.get("version") == str(watched.version):
-                return str(entry.get("reason", ""))
-        return ""
+            watched.reason = str(error.message())
 
     async def _check(self, watched: _Watched) -> None:
         if watched.canary is None:
-            is_due = watched.failures and time.monotonic() >= watched.retry_at_s
-            if is_due and watched.version in self._releases:
-                await self._reload(watched)
+            await self._greet(watched)
             return
         result = await watched.canary.sing(self._client, _CANARY_TIMEOUT_S)
         if result.verdict is Verdict.SLOW:
             result = await self._judge_slow(watched, result)
         if result.verdict is Verdict.SOUND:
-            watched.slow, watched.failures, watched.reason = 0, 0, ""
+            watched.slow, watched.reason = 0, ""
         elif result.verdict is Verdict.BROKEN and self._server.exit_code is None:
-            watched.reason = result.reason
+            watched.slow, watched.reason = 0, result.reason
             await self._reload(watched)
 
     async def _judge_slow(self, watched: _Watched, slow: CanaryResult) -> CanaryResult:
@@ -184,7 +219,6 @@ class ModelKeeper:
         watched.answered = answered
         if watched.slow <= _SLOW_LIMIT:
             return slow
-        watched.slow = 0
         return CanaryResult(Verdict.BROKEN, f"answered nobody: {slow.reason}")
 
     async def _answered(self, watched: _Watched) -> int:
@@ -197,22 +231,14 @@ class ModelKeeper:
         return sum(int(entry.get("execution_count", 0)) for entry in answer["model_stats"])
 
     async def _reload(self, watched: _Watched) -> None:
-        file = self._repository / watched.model / str(watched.version) / MODEL
-        before = self._server.stubs_of(file)
         try:
-            os.utime(file)
+            file = ask_for_reload(self._server.model_folder, watched.model, watched.version)
         except FileNotFoundError:
-            return  # just taken out of the repository; the next round follows
-        self._note_touch(watched.version)
+            await self._follow(self._seen)  # somebody took it away: put it back
+            return
+        before = self._server.stubs_of(file)
         self._reloads[watched.model, watched.version] += 1
         refusal = await self._load(watched.model)
         self._server.kill_stubs(before)  # a frozen one would otherwise stay for ever
-        await self._greet(watched)
-        if refusal and watched.canary is None:
-            watched.reason = watched.reason or refusal
-
-    def _note_touch(self, version: int) -> None:
-        """Our own touch is no news; everything else that changed meanwhile stays to be followed."""
-        touched = {v.version: v for v in installed_versions(self._repository)}.get(version)
-        if touched is not None:
-            self._seen = tuple(touched if v.version == version else v for v in self._seen)
+        if refusal:
+            await self._follow(self._seen)  # the file may be at fault, or this version for good

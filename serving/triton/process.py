@@ -38,7 +38,8 @@ class ServerPlan:
     """Everything that stays the same when the server is started again."""
 
     runtime: TritonRuntime
-    repository: Path
+    repository: Path  # what promotion puts in
+    model_folder: Path  # what the server loads, see serving.triton.served
     key_file: Path
     log_file: Path
     ports: Ports
@@ -67,6 +68,7 @@ class ServerProcess:
         remove_shared_memory(plan.shared_memory_prefix)
         admin_secret = secrets.token_hex(16)
         plan.log_file.parent.mkdir(parents=True, exist_ok=True)
+        plan.model_folder.mkdir(parents=True, exist_ok=True)
         with plan.log_file.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *_command(plan, admin_secret),
@@ -84,6 +86,11 @@ class ServerProcess:
     def pid(self) -> int:
         """The server's process id, which is its group's too."""
         return self._process.pid
+
+    @property
+    def model_folder(self) -> Path:
+        """What the server loads from."""
+        return self._plan.model_folder
 
     @property
     def exit_code(self) -> int | None:
@@ -176,7 +183,7 @@ def _proc_stat(pid: int) -> list[str]:
 def _command(plan: ServerPlan, admin_secret: str) -> list[str]:
     return [
         str(plan.runtime.server_file),
-        f"--model-repository={plan.repository}",
+        f"--model-repository={plan.model_folder}",
         "--model-control-mode=explicit",
         "--exit-on-error=false",
         # Configurations are complete; completing them would start every stub twice.

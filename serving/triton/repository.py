@@ -3,7 +3,8 @@
 `<state>/model_repository/<model>/config.pbtxt` and `<model>/<version>/{model.onnx, manifest.json}`,
 all copied from release folders; the version is the release's number, its manifest lies beside the
 model so that the backend can check what it loads. The folder holds what is to be served and nothing
-else: promotion puts a version in and takes old ones out, the supervisor follows.
+else: promotion puts a version in and takes old ones out, the supervisor follows. A Triton image
+with ONNX Runtime built in can load from it directly, in poll mode.
 
 The served folder is assembled in the state folder instead of using git's `model_repository/`
 itself, because several stacks on one machine serve different releases, and because the
@@ -16,8 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from shop.errors import ReleaseRejected
-from shop.release import MANIFEST, Manifest, read_manifest
+from shop.release import MANIFEST, Manifest
 from shop.tensors import MODELS
 
 CONFIG = "config.pbtxt"
@@ -33,16 +33,19 @@ class InstalledVersion:
 
 
 def install_version(release_folder: Path, manifest: Manifest, repository: Path) -> None:
-    """Put a verified release's models in; each appears whole or not at all."""
+    """Put a verified release's models in; each appears whole or not at all.
+
+    The configurations come last: until then nothing changes for the versions that are there.
+    """
     for model in MODELS:
-        folder = repository / model
-        folder.mkdir(parents=True, exist_ok=True)
+        (repository / model).mkdir(parents=True, exist_ok=True)
+        _place(release_folder, model, repository / model / str(manifest.version))
+    for model in MODELS:
         config = (release_folder / f"{model}.pbtxt").read_bytes()
-        if not _holds(folder / CONFIG, config):
-            part = folder / f"{CONFIG}.part"
+        if not _holds(repository / model / CONFIG, config):
+            part = repository / model / f"{CONFIG}.part"
             part.write_bytes(config)
-            os.replace(part, folder / CONFIG)
-        _place(release_folder, model, folder / str(manifest.version))
+            os.replace(part, repository / model / CONFIG)
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -111,14 +114,3 @@ def _look(path: Path) -> tuple[str, int, int] | None:
     except FileNotFoundError:
         return None
     return str(path), stat.st_size, stat.st_mtime_ns
-
-
-def release_of(repository: Path, version: int, key: bytes) -> Manifest:
-    """The one release a version belongs to.
-
-    Raises ReleaseRejected if its models come from two, or the manifest is not signed with `key`.
-    """
-    texts = {(repository / model / str(version) / MANIFEST).read_text() for model in MODELS}
-    if len(texts) != 1:
-        raise ReleaseRejected(f"version {version} mixes models of two releases; promote it again")
-    return read_manifest(texts.pop(), key)

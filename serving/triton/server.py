@@ -60,6 +60,7 @@ def make_plan(
     return ServerPlan(
         runtime=runtime,
         repository=repository.absolute(),
+        model_folder=state / "run" / "triton_models",
         key_file=key_file.absolute(),
         log_file=state / "logs" / "triton.log",
         ports=_ports(status_file),

@@ -1,7 +1,7 @@
 """Status: what the supervisor tells the rest of the stack, as one small JSON file.
 
-The file is replaced every second, so a reader never sees half of it, and an old `updated_ms` means
-that nobody is looking after the server.
+The file is replaced several times a second, each time whole; an old `updated_ms` means that nobody
+is looking after the server.
 """
 
 import json

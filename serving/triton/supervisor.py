@@ -23,13 +23,13 @@ from shop.errors import DependencyUnavailable
 _log = logging.getLogger(__name__)
 
 _ROUND_S = 1.0
+_REPORT_S = 0.25
 _LIVE_TIMEOUT_S = 1.0
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 6.0  # the stack allows 8
 _FROZEN_LIMIT = 2  # unanswered rounds of a server that used no processor time between
 _UNRESPONSIVE_LIMIT = 8  # unanswered rounds of one that did: starved perhaps, but of no use
-_BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-_SETTLED_S = 60.0  # a server that lived so long may be started again at once
+_BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # between servers that never came to answer
 
 # For clients of a server that can be started again on the loopback.
 CLIENT_ARGUMENTS: tuple[tuple[str, int], ...] = (
@@ -54,24 +54,26 @@ class Supervisor:
         self._reloads: Counter[tuple[str, int]] = Counter()
         self._restarts = 0
         self._restart_reason = ""
+        self._is_live = False
+        self._has_served = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Returns once `stop` is set and the server has ended."""
         failures = 0
         while not stop.is_set():
-            started_s = time.monotonic()
+            self._has_served = False
             reason = await self._one_life(stop)
             if stop.is_set():
                 break
-            failures = 0 if time.monotonic() - started_s > _SETTLED_S else failures
+            failures = 0 if self._has_served else failures
             pause_s = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
             failures += 1
             self._restarts += 1
             self._restart_reason = reason
             _log.warning("triton %s; starting it again in %.1f s", reason, pause_s)
-            self._report(server_pid=0, is_live=False, models=())
+            self._report(server_pid=0, models=())
             await _sleep(stop, pause_s)
-        self._report(server_pid=0, is_live=False, models=())
+        self._report(server_pid=0, models=())
 
     async def _one_life(self, stop: asyncio.Event) -> str:
         """From start to end of one server; returns why it ended."""
@@ -79,32 +81,37 @@ class Supervisor:
         client = triton.InferenceServerClient(
             f"{LOOPBACK}:{self._plan.ports.grpc}", channel_args=list(CLIENT_ARGUMENTS)
         )
-        rounds = asyncio.create_task(self._rounds(server, client))
-        waits = [rounds, asyncio.create_task(server.wait()), asyncio.create_task(stop.wait())]
+        keeper = ModelKeeper(server, client, self._plan.repository, self._key, self._reloads)
+        rounds = asyncio.create_task(self._rounds(server, client, keeper))
+        ends = [rounds, asyncio.create_task(server.wait()), asyncio.create_task(stop.wait())]
+        reporting = asyncio.create_task(self._keep_reporting(server, keeper))
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if server.exit_code is not None:
                 return f"ended with code {server.exit_code}, see {self._plan.log_file}"
             return rounds.result() if rounds.done() else "stopped"
         finally:
-            for task in waits:
+            for task in (*ends, reporting):
                 task.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await asyncio.gather(*ends, reporting, return_exceptions=True)
+            self._is_live = False
             await client.close()
             if stop.is_set():
                 await server.stop(_STOP_TIMEOUT_S)
             else:
                 await server.kill()
 
-    async def _rounds(self, server: ServerProcess, client: triton.InferenceServerClient) -> str:
+    async def _rounds(
+        self, server: ServerProcess, client: triton.InferenceServerClient, keeper: ModelKeeper
+    ) -> str:
         """Look after the server until it is of no more use; returns the reason."""
-        keeper = ModelKeeper(server, client, self._plan.repository, self._key, self._reloads)
         if not await self._comes_up(client):
             return f"did not start within {_START_TIMEOUT_S:.0f} s, see {self._plan.log_file}"
         silent, ticks = 0, 0
         while True:
             round_ends_s = time.monotonic() + _ROUND_S
-            if await _is_live(client):
+            self._is_live = await _is_live(client)
+            if self._is_live:
                 silent = 0
                 try:
                     await keeper.attend()
@@ -115,7 +122,6 @@ class Supervisor:
                 silent += 1
                 if silent >= (_UNRESPONSIVE_LIMIT if used else _FROZEN_LIMIT):
                     return "was frozen"
-            self._report(server_pid=server.pid, is_live=silent == 0, models=keeper.statuses())
             await asyncio.sleep(max(0.0, round_ends_s - time.monotonic()))
 
     async def _comes_up(self, client: triton.InferenceServerClient) -> bool:
@@ -126,7 +132,15 @@ class Supervisor:
             await asyncio.sleep(0.05)
         return False
 
-    def _report(self, *, server_pid: int, is_live: bool, models: tuple[ModelStatus, ...]) -> None:
+    async def _keep_reporting(self, server: ServerProcess, keeper: ModelKeeper) -> None:
+        """Apart from the rounds: loading takes seconds, and readers want to know meanwhile."""
+        while True:
+            models = keeper.statuses()
+            self._has_served |= any(model.is_ready for model in models)
+            self._report(server_pid=server.pid, models=models)
+            await asyncio.sleep(_REPORT_S)
+
+    def _report(self, *, server_pid: int, models: tuple[ModelStatus, ...]) -> None:
         ports = self._plan.ports
         write_status(
             self._status_file,
@@ -135,7 +149,7 @@ class Supervisor:
                 metrics_address=f"{LOOPBACK}:{ports.metrics}",
                 supervisor_pid=self._pid,
                 server_pid=server_pid,
-                is_live=is_live,
+                is_live=self._is_live,
                 restarts=self._restarts,
                 restart_reason=self._restart_reason,
                 models=models,

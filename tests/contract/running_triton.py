@@ -123,7 +123,7 @@ class RunningTriton:
 
     def stub(self, model: str, version: int = 1) -> int:
         """The process id of a version's stub."""
-        file = f"{self.state}/model_repository/{model}/{version}/model.onnx"
+        file = f"{self.state}/run/triton_models/{model}/{version}/model.onnx"
         return next(pid for pid, line in self.processes().items() if file in line)
 
 

@@ -10,7 +10,8 @@ import pytest
 from export.command import shelf_of
 from export.promote import Shelf, list_releases, promote, promotions, prune_releases, rollback
 from serving.adapters.release_files import current_release
-from serving.triton.repository import installed_versions, release_of
+from serving.triton.repository import installed_versions
+from serving.triton.served import serve_sound_versions
 from serving.triton.status import ModelStatus, TritonStatus, write_status
 from shop.errors import NotFound, ReleaseRejected
 from shop.tensors import MODELS
@@ -49,7 +50,9 @@ def test_promoted_release_is_current_and_in_the_repository(tmp_path: Path) -> No
     manifest = promote("r0001-seed1", shelf, KEY)
     assert current_release(shelf.releases_root) == "r0001-seed1"
     assert served(shelf) == [1]
-    assert release_of(shelf.repository, 1, KEY) == manifest
+    assert serve_sound_versions(shelf.repository, tmp_path / "served", KEY).releases == {
+        1: manifest.release
+    }
 
 
 def test_release_before_stays_loaded_and_older_ones_go(tmp_path: Path) -> None:
