@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from training.algorithms import ALGORITHMS
 from training.data.snapshot import read_snapshot_manifest
-from training.main_job import ALGORITHMS, train
-from training.settings import quick, settings_for
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises DataRejected where the snapshot cannot be learnt from.
     """
+    from training.main_job import train  # torch takes seconds: only where it is used
+    from training.settings import quick, settings_for
+
     settings = settings_for(read_snapshot_manifest(arguments.data))
     bar = Progress(
         TextColumn("{task.description}"),

@@ -16,9 +16,10 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from shop.errors import DataRejected
+from training.algorithms import ALGORITHMS, Algorithm
 from training.data.progress import Progress, no_progress
 from training.data.snapshot import load_snapshot
 from training.examples import build_histories
@@ -35,8 +36,6 @@ from training.settings import TrainingSettings, settings_for
 from training.split import time_split
 from training.steps import STEPS, Job
 
-Algorithm = Literal["all", "two-tower", "ranker", "item-item", "popularity"]
-ALGORITHMS: tuple[Algorithm, ...] = ("all", "two-tower", "ranker", "item-item", "popularity")
 TRAINING_VERSION = 1  # raise when the same settings train something else
 STEPS_FILE = "steps.json"
 

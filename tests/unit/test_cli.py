@@ -47,12 +47,12 @@ def test_help_loads_nothing_heavy() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize("name", ["up", "down", "status", "recommend", "event", "promote"])
-def test_running_commands_load_no_training_library(name: str) -> None:
+def test_running_commands_load_no_training_library() -> None:
     program = (
         "import sys, vitrine\n"
-        f"try: vitrine.main([{name!r}, '--help'])\n"
-        "except SystemExit: pass\n"
+        "for name in ('up', 'down', 'status', 'recommend', 'event', 'promote', 'releases'):\n"
+        "    try: vitrine.main([name, '--help'])\n"
+        "    except SystemExit: pass\n"
         "raise SystemExit(', '.join({'ray', 'torch', 'faiss', 'onnx'} & set(sys.modules)) or 0)"
     )
     ran = subprocess.run(

@@ -1,11 +1,15 @@
 """Algorithms: one file each, all judged through the same small protocol."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.examples import Moments
+
+
+Algorithm = Literal["all", "two-tower", "ranker", "item-item", "popularity"]
+ALGORITHMS: tuple[Algorithm, ...] = ("all", "two-tower", "ranker", "item-item", "popularity")
 
 
 class Retriever(Protocol):
