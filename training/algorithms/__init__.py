@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from training.examples import Moments
 
-
 Algorithm = Literal["all", "two-tower", "ranker", "item-item", "popularity"]
 ALGORITHMS: tuple[Algorithm, ...] = ("all", "two-tower", "ranker", "item-item", "popularity")
 
