@@ -35,6 +35,7 @@ QUICK = "quick"  # metric of releases that were made with --quick
 _DAY_MS = 86_400_000
 _OLD_DATA_MS = 30 * _DAY_MS
 _EXAMPLE_INTERACTIONS = 20
+_WORTH_A_LINE_S = 0.5  # a step that only found its result says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ class _Steps:
         quiet = not self._console.is_terminal  # a bar in a log is a blank line
         with Progress(*columns, console=self._console, transient=True, disable=quiet) as progress:
             yield _Bar(progress, progress.add_task(name, total=1.0), name)
-        self._console.print(f"{name} ({time.monotonic() - began:.1f} s)", highlight=False)
+        took_s = time.monotonic() - began
+        if took_s >= _WORTH_A_LINE_S:
+            self._console.print(f"{name} ({took_s:.1f} s)", highlight=False)
 
 
 @dataclass(frozen=True, slots=True)

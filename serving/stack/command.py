@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -54,7 +55,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     from serving.client import VitrineClient  # gRPC takes a while to load: only where it is used
 
     folder = StateFolder(arguments.state_dir)
-    state = folder.running()
+    state = replace(folder.running(), release=folder.active_release())
     with VitrineClient(state.door) as client:
         serves = client.is_serving()
     lost = lost_lately(folder.logs)

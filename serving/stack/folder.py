@@ -51,7 +51,7 @@ class StackState:
     phase: Phase
     profile: str  # cpu, gpu
     source: str  # what the shop's data came from: "the world", or a data folder
-    release: str  # the one that was current at the start
+    release: str  # active at the start; a promotion changes it while the stack runs
     started_ms: int
     door: str  # host:port of the gRPC API
     addresses: dict[str, str]  # everything that listens, by name
@@ -176,6 +176,13 @@ class StateFolder:
         if state is None:
             raise NotFound("no stack is running here; start one with `vitrine up`")
         return state
+
+    def active_release(self) -> str:
+        """The release that is served, or will be at the next start; "" before the first."""
+        try:
+            return (self.releases / "CURRENT").read_text().strip()
+        except FileNotFoundError:
+            return ""
 
     def fresh_log(self, service: str) -> Path:
         """An empty log for a service; the last few runs' logs stay beside it, numbered."""
