@@ -414,3 +414,33 @@ def test_five_hundred_current_rows_are_quick() -> None:
 def test_senseless_settings_are_refused_by_name(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         OfferSettings(**values)  # type: ignore[arg-type]
+
+
+def test_under_load_what_is_in_use_is_asked_in_bulk_before_it_is_too_old() -> None:
+    shelf = a_shelf(catalogue=a_catalogue(400))
+    rng = np.random.default_rng(5)
+
+    async def four_seconds_of_calls() -> None:
+        for _ in range(800):
+            rows = rng.choice(np.arange(1, 301), 50, replace=False)  # 301 to 400 nobody needs
+            await shelf.ask(rows)
+            await asyncio.sleep(0.005)
+
+    shelf.time.run(four_seconds_of_calls())
+    assert shelf.lost() == set()
+    asked_late = shelf.pricing.asked[50:]  # after the first calls, which know nothing
+    assert shelf.pricing.ask_count < 80
+    assert not {f"p{row}" for row in range(301, 401)} & {name for ask in asked_late for name in ask}
+
+
+def test_what_nobody_needs_any_more_is_not_asked_ahead() -> None:
+    shelf = a_shelf(catalogue=a_catalogue(400))
+
+    async def calls() -> None:
+        await shelf.ask(np.arange(1, 301))
+        for _ in range(1_000):
+            await shelf.ask(np.array([400]))
+            await asyncio.sleep(0.005)
+
+    shelf.time.run(calls())
+    assert sum(len(ask) for ask in shelf.pricing.asked) < 300 + 300 + 10  # once more, then left
