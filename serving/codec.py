@@ -4,7 +4,7 @@ Shapes: K shown products.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving.field_checks import (
     MAX_DEADLINE_MS,
@@ -25,7 +25,8 @@ from shop.errors import InvalidRequest
 from shop.events import EVENT_CODES, HISTORY_TYPES, EventType
 from shop.features import PLACEMENTS, Context
 from shop.filters import Filter, parse_filter
-from shop.tokens import Page, decode_attribution, decode_page, request_fingerprint
+from shop.merchandising import LEAST_FACTOR, MOST_FACTOR, Boost, Promotion
+from shop.tokens import Page, decode_attribution, decode_page
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 500
@@ -35,6 +36,8 @@ _MAX_CONTEXT_PRODUCTS = 100
 _MAX_CART = 200
 _MAX_RECENT_EVENTS = 200
 _MAX_EXCLUDED = 1_000
+_MAX_WISHES = 10  # boosts, and promotions: each is a pass over the candidates, and more
+_RETURN_FIELDS = tuple(field.name for field in pb.RecommendedProduct.DESCRIPTOR.fields)
 _RECENT_TYPES: dict[str, int] = {
     event.value: EVENT_CODES[event] for event in EventType if event in HISTORY_TYPES
 }
@@ -62,12 +65,12 @@ class Decoder:
         checks.whole("deadline_ms", request.deadline_ms, 0, MAX_DEADLINE_MS)
         if request.currency not in ("", self.currency):
             checks.add("currency", f"must be the shop's, {self.currency}, or empty")
-        shopper = user or visitor
-        filter_ = _filter(checks, request.filter)
+        if request.experiment_overrides:
+            checks.add("experiment_overrides", "no experiment runs yet; leave it empty")
         ask = Ask(
             request_id=text("request_id", request.request_id, MAX_ID_BYTES)
             or self.new_request_id(),
-            shopper=shopper,
+            shopper=user or visitor,
             session_id=text("session_id", request.session_id, MAX_ID_BYTES),
             context=Context(
                 now_ms=now_ms,
@@ -84,7 +87,7 @@ class Decoder:
             ),
             page_size=checks.whole("page_size", request.page_size, 0, MAX_PAGE_SIZE)
             or DEFAULT_PAGE_SIZE,
-            page=self._page(checks, request, shopper, now_ms),
+            page=None,
             recent_events=_recent_events(checks, request.recent_events, now_ms),
             context_product_ids=checks.ids(
                 "context_product_ids", request.context_product_ids, _MAX_CONTEXT_PRODUCTS
@@ -93,28 +96,26 @@ class Decoder:
             exclude_product_ids=frozenset(
                 checks.ids("exclude_product_ids", request.exclude_product_ids, _MAX_EXCLUDED)
             ),
-            filter=filter_,
+            filter=_filter(checks, "filter", request.filter) if request.filter else None,
             strict_filtering=request.strict_filtering,
             diversity=checks.real("diversity", request.diversity, 0.0, 1.0),
             explain=request.explain,
+            boosts=_boosts(checks, request.boosts),
+            promotions=_promotions(checks, request.promotions),
+            return_fields=_return_fields(checks, request.return_fields),
         )
+        if request.page_token:
+            ask = replace(ask, page=self._page(checks, request.page_token, ask))
         checks.raise_if_any()
         return ask
 
-    def _page(
-        self, checks: FieldChecks, request: pb.RecommendRequest, shopper: str, now_ms: int
-    ) -> Page | None:
-        if not request.page_token:
-            return None
-        fingerprint = request_fingerprint(
-            placement=request.placement,
-            shopper=shopper,
-            filter_text=request.filter,
-            strict=request.strict_filtering,
-        )
+    def _page(self, checks: FieldChecks, token: str, ask: Ask) -> Page | None:
         try:
             return decode_page(
-                request.page_token, self.token_key, fingerprint=fingerprint, now_ms=now_ms
+                token,
+                self.token_key,
+                fingerprint=ask.fingerprint(),
+                now_ms=ask.context.now_ms,
             )
         except InvalidRequest as error:
             checks.add(error.field, error.reason)
@@ -176,14 +177,44 @@ class Decoder:
             return ""
 
 
-def _filter(checks: FieldChecks, text: str) -> Filter | None:
-    if not text:
-        return None
+def _filter(checks: FieldChecks, field: str, text: str) -> Filter | None:
     try:
         return parse_filter(text)
     except InvalidRequest as error:
-        checks.add(error.field, error.reason)
+        checks.add(field, error.reason)
         return None
+
+
+def _boosts(checks: FieldChecks, boosts: Sequence[pb.Boost]) -> tuple[Boost, ...]:
+    checks.count("boosts", len(boosts), _MAX_WISHES)
+    found = []
+    for at, boost in enumerate(boosts[:_MAX_WISHES]):
+        filter_ = _filter(checks, f"boosts[{at}].filter", boost.filter)
+        factor = checks.real(f"boosts[{at}].factor", boost.factor, LEAST_FACTOR, MOST_FACTOR)
+        if filter_ is not None:
+            found.append(Boost(filter_, factor))
+    return tuple(found)
+
+
+def _promotions(checks: FieldChecks, promotions: Sequence[pb.Promotion]) -> tuple[Promotion, ...]:
+    checks.count("promotions", len(promotions), _MAX_WISHES)
+    found = []
+    for at, promotion in enumerate(promotions[:_MAX_WISHES]):
+        filter_ = _filter(checks, f"promotions[{at}].filter", promotion.filter)
+        percent = checks.real(f"promotions[{at}].percent", promotion.percent, 0.0, 100.0)
+        if filter_ is not None:
+            found.append(Promotion(filter_, percent))
+    total = sum(promotion.percent for promotion in found)
+    if total > 100.0 and all(promotion.percent <= 100.0 for promotion in found):
+        checks.add("promotions", f"take {total:g} percent of the page together, at most 100")
+    return tuple(found)
+
+
+def _return_fields(checks: FieldChecks, names: Sequence[str]) -> frozenset[str]:
+    checks.count("return_fields", len(names), len(_RETURN_FIELDS))
+    for at, name in enumerate(names[: len(_RETURN_FIELDS)]):
+        checks.one_of(f"return_fields[{at}]", name, _RETURN_FIELDS)
+    return frozenset(names)
 
 
 def _recent_events(

@@ -3,7 +3,7 @@
 Shapes: N candidates, K shown products, S sources.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Answer, Ask
 from shop.candidates import Source
 from shop.catalogue import Catalogue
-from shop.tokens import Attribution, encode_attribution, encode_page, request_fingerprint
+from shop.tokens import Attribution, encode_attribution, encode_page
 
 _SOURCE_NAMES = tuple(source.name.lower() for source in Source)
 _CACHE_STATUS = "BYPASS"  # answers are not cached yet: events count in the very next call
@@ -57,6 +57,8 @@ def encode_answer(
     )
     if ask.explain:
         _explain(reply.items, answer)
+    if ask.return_fields:
+        _keep_fields(reply.items, ask.return_fields)
     return reply
 
 
@@ -72,7 +74,6 @@ def encode_valid(ask: Ask, release: str, catalogue: Catalogue) -> pb.RecommendRe
 
 def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
     slate, offers, at = answer.slate, answer.offers, answer.slate.at
-    proposed = ~np.isnan(answer.candidates.source_scores[at])  # [K, S]
     has_stock = offers.stock_tracked[at] & offers.stock_known[at]
     columns = zip(
         catalogue.product_ids[slate.rows].tolist(),
@@ -84,8 +85,9 @@ def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
         offers.stock[at].tolist(),
         offers.stock_as_of_ms[at].tolist(),
         has_stock.tolist(),
-        proposed.tolist(),
+        answer.proposed[at].tolist(),
         slate.explored.tolist(),
+        slate.promoted.tolist(),
         strict=True,
     )
     return [
@@ -93,7 +95,7 @@ def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
             product_id=product_id,
             title=title,
             score=value,
-            reason=_reason(sources, explored=explored, fallback=answer.fallback),
+            reason=_reason(sources, promoted=promoted, explored=explored, fallback=answer.fallback),
             sources=[name for name, holds in zip(_SOURCE_NAMES, sources, strict=True) if holds],
             price_minor=price_minor,
             list_price_minor=list_price_minor,
@@ -113,11 +115,14 @@ def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
             stock_is_known,
             sources,
             explored,
+            promoted,
         ) in columns
     ]
 
 
-def _reason(sources: list[bool], *, explored: bool, fallback: bool) -> "pb.Reason":
+def _reason(sources: list[bool], *, promoted: bool, explored: bool, fallback: bool) -> "pb.Reason":
+    if promoted:
+        return pb.PROMOTED
     if explored:
         return pb.EXPLORATION
     if fallback:
@@ -128,24 +133,29 @@ def _reason(sources: list[bool], *, explored: bool, fallback: bool) -> "pb.Reaso
 def _next_page_token(answer: Answer, token_key: bytes) -> str:
     if answer.next_page is None:
         return ""
-    ask = answer.ask
-    fingerprint = request_fingerprint(
-        placement=ask.context.placement,
-        shopper=ask.shopper,
-        filter_text="" if ask.filter is None else ask.filter.text,
-        strict=ask.strict_filtering,
-    )
-    return encode_page(answer.next_page, token_key, fingerprint=fingerprint)
+    return encode_page(answer.next_page, token_key, fingerprint=answer.ask.fingerprint())
+
+
+def _keep_fields(items: Iterable[pb.RecommendedProduct], wanted: Collection[str]) -> None:
+    dropped = [
+        field.name
+        for field in pb.RecommendedProduct.DESCRIPTOR.fields
+        if field.name != "product_id" and field.name not in wanted
+    ]
+    for item in items:
+        for name in dropped:
+            item.ClearField(name)
 
 
 def _explain(items: Iterable[pb.RecommendedProduct], answer: Answer) -> None:
-    slate, scores = answer.slate, answer.scores
+    slate, scores, rules = answer.slate, answer.scores, answer.slate.rules
     for place, item in enumerate(items):
         at = int(slate.at[place])
         explanation = item.explanation
-        explanation.expected_value_minor = float(slate.values[place])
+        if answer.ranked:
+            explanation.expected_value_minor = float(slate.values[place])
         explanation.propensity = float(slate.propensities[place])
-        explanation.rules.extend(slate.rules[place])
+        explanation.rules.extend(rules[place])
         for source in Source:
             score = float(answer.candidates.source_scores[at, source])
             if not np.isnan(score):

@@ -84,6 +84,22 @@ def with_more(first: Candidates, more: Candidates, count: int) -> Candidates:
     )
 
 
+def make_room(
+    first: Candidates, more: Candidates, needed: NDArray[np.bool_], count: int
+) -> Candidates:
+    """`first` and all of `more`, together at most `count`.
+
+    Of `first` goes what is not `needed` and not there to be explored, the last first.
+    """
+    surplus = max(0, len(first) + len(more) - count)
+    explorable = ~np.isnan(first.source_scores[:, Source.EXPLORATION])
+    kept = np.ones(len(first), dtype=np.bool_)
+    dispensable = np.flatnonzero(~needed & ~explorable)
+    kept[dispensable[dispensable.size - min(surplus, dispensable.size) :]] = False
+    both = with_more(first.taken(np.flatnonzero(kept)), more, len(more))
+    return both.taken(np.arange(min(len(both), count)))
+
+
 def _interleaved_keys(proposal: Proposal, quotas: Quotas) -> NDArray[np.float64]:
     keys = (np.arange(len(proposal)) + 0.5) / max(1, quotas.of(proposal.source))
     return 1.0 + keys * 1e-9 if proposal.source is Source.EXPLORATION else keys

@@ -39,6 +39,11 @@ class Candidates:
     def __len__(self) -> int:
         return int(self.rows.size)
 
+    @property
+    def proposed(self) -> NDArray[np.bool_]:
+        """[N, S] which sources proposed the product."""
+        return ~np.isnan(self.source_scores)
+
     def taken(self, positions: NDArray[np.intp]) -> "Candidates":
         """The candidates at these positions, in this order."""
         return Candidates(self.rows[positions], self.source_scores[positions])

@@ -13,7 +13,7 @@ These are the propensities, given the candidates of the call. Learning from logs
 Shapes: M products of the order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,11 +52,13 @@ def explore(
     *,
     first_page: int,
     generator: np.random.Generator,
+    kept: Collection[int] = (),
 ) -> Explored:
     """Try products of `pool` (places in an order of `count`) at the slots of the first page.
 
-    No pool place may lie on the first page. The generator is drawn from twice per slot, whether or
-    not the slot explores, so that one slot's luck does not move the next one's.
+    No pool place may lie on the first page; places `kept` give way to nobody. The
+    generator is drawn from twice per slot, whether or not the slot explores, so that one slot's
+    luck does not move the next one's.
     """
     order = np.arange(count, dtype=np.intp)
     propensities = np.ones(count)
@@ -65,7 +67,7 @@ def explore(
     for slot, own_pool in zip(slots, _dealt(pool, len(slots)), strict=True):
         explores = generator.random() < settings.epsilon
         drawn = int(generator.random() * own_pool.size)
-        if own_pool.size == 0 or settings.epsilon == 0.0:
+        if own_pool.size == 0 or settings.epsilon == 0.0 or slot in kept:
             continue
         each = settings.epsilon / own_pool.size
         propensities[slot] = 1.0 - settings.epsilon

@@ -3,12 +3,12 @@
 Rules work on an order that is already by value, and answer with a new order of its places.
 An unknown category or brand (code 0) is nobody's kin: it is neither spread nor capped.
 
-Shapes: M places of the order, N candidates.
+Shapes: M places of the order, N candidates, P promotions.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,9 +19,11 @@ from shop.offers import Offers
 
 
 class Rule(StrEnum):
-    """Names of the rules, as an explanation shows them."""
+    """Names of the rules, as an explanation shows them, in the order in which they apply."""
 
+    BOOST = "boost"  # its value was raised or lowered at the caller's wish
     DIVERSITY = "diversity"  # put lower, because its category stood above already
+    PROMOTION = "promotion"  # has one of the places promised to a promotion
     CATEGORY_CAP = "category_cap"  # put on a later page: the category had its share
     BRAND_CAP = "brand_cap"
     EXPLORATION = "exploration"  # put into an exploration slot
@@ -91,6 +93,52 @@ def _same_before(categories: NDArray[np.int64]) -> NDArray[np.int64]:
     return before
 
 
+# For each kind, category and brand: the codes [M], and the most of a page that one code may take.
+_Limits = tuple[tuple[list[int], int], ...]
+
+
+def _limits(
+    categories: NDArray[np.int64], brands: NDArray[np.int64], caps: Caps, page_size: int
+) -> _Limits:
+    return (
+        (categories.tolist(), math.ceil(caps.category_share * page_size)),
+        (brands.tolist(), math.ceil(caps.brand_share * page_size)),
+    )
+
+
+def choose_promoted(
+    matches: NDArray[np.bool_],
+    slots: Sequence[int],
+    categories: NDArray[np.int64],
+    brands: NDArray[np.int64],
+    caps: Caps,
+    *,
+    page_size: int,
+) -> set[int]:
+    """Places to promote onto the first page: the best matches [P, M] of each promotion in turn.
+
+    A promotion gets fewer than its `slots` if too few match or the caps leave no room.
+    """
+    limits = _limits(categories, brands, caps, page_size)
+    counts = [defaultdict[int, int](int) for _ in limits]
+    chosen: set[int] = set()
+    for matched, wanted in zip(matches, slots, strict=True):
+        missing = wanted
+        for place in np.flatnonzero(matched).tolist():
+            if missing == 0:
+                break
+            if place in chosen or any(
+                code_of[place] and count[code_of[place]] >= cap
+                for (code_of, cap), count in zip(limits, counts, strict=True)
+            ):
+                continue
+            chosen.add(place)
+            missing -= 1
+            for (code_of, _), count in zip(limits, counts, strict=True):
+                count[code_of[place]] += 1
+    return chosen
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Capped:
     """An order after caps."""
@@ -101,26 +149,34 @@ class Capped:
 
 
 def keep_caps(
-    categories: NDArray[np.int64], brands: NDArray[np.int64], caps: Caps, *, page_size: int
+    categories: NDArray[np.int64],
+    brands: NDArray[np.int64],
+    caps: Caps,
+    *,
+    page_size: int,
+    promoted: Collection[int] = (),
 ) -> Capped:
     """Fill the first pages so that no category or brand takes more than its share of any of them.
 
     What is over the cap waits for the next page and comes first there. A page that nothing else can
-    fill takes over-cap products after all: a full page of lamps beats half a page.
+    fill takes over-cap products after all: a full page of lamps beats half a page. Promoted places
+    (from `choose_promoted`) are on the first page whatever stands above them.
     """
-    limits = (
-        (categories.tolist(), math.ceil(caps.category_share * page_size)),
-        (brands.tolist(), math.ceil(caps.brand_share * page_size)),
-    )
+    limits = _limits(categories, brands, caps, page_size)
     over_category: set[int] = set()
     over_brand: set[int] = set()
     order: list[int] = []
-    rest = list(range(categories.size))
+    taken = sorted(promoted)
+    rest = [place for place in range(categories.size) if place not in promoted]
     for _ in range(caps.pages):
-        page, waiting, looked_at = _fill_page(rest, limits, (over_category, over_brand), page_size)
-        missing = page_size - len(page)
-        order += page + waiting[:missing]
+        room = page_size - len(taken)
+        page, waiting, looked_at = _fill_page(
+            rest, limits, (over_category, over_brand), room, taken
+        )
+        missing = room - len(page)
+        order += sorted(taken + page) + waiting[:missing] if taken else page + waiting[:missing]
         rest = waiting[missing:] + rest[looked_at:]
+        taken = []
     return Capped(
         np.array(order + rest, dtype=np.intp), _places(over_category), _places(over_brand)
     )
@@ -128,19 +184,24 @@ def keep_caps(
 
 def _fill_page(
     rest: list[int],
-    limits: tuple[tuple[list[int], int], ...],
+    limits: _Limits,
     over: tuple[set[int], ...],
-    page_size: int,
+    room: int,
+    taken: list[int],
 ) -> tuple[list[int], list[int], int]:
     """Places for one page, places that must wait, and how many of `rest` those are together.
 
-    `limits` holds the codes [M] and the cap of each kind, `over` collects what was over which.
+    `taken` are places that the page has already beside its `room`; `over` collects what was over
+    which cap.
     """
     page: list[int] = []
     waiting: list[int] = []
     counts = [defaultdict[int, int](int) for _ in limits]
+    for place in taken:
+        for (code_of, _), count in zip(limits, counts, strict=True):
+            count[code_of[place]] += 1
     for looked_at, place in enumerate(rest):
-        if len(page) == page_size:
+        if len(page) == room:
             return page, waiting, looked_at
         for (code_of, cap), count, late in zip(limits, counts, over, strict=True):
             if code_of[place] and count[code_of[place]] >= cap:

@@ -8,7 +8,8 @@ so that the next page continues it although nothing is kept on our side. Both ar
 without padding. They are signed, not encrypted: whoever holds one can read rows, values and
 propensities, all of which the reply showed in the clear anyway.
 
-Shapes: K shown products, M products of a pinned order, X of them with a propensity other than 1.
+Shapes: K shown products, M products of a pinned order, X of them with a propensity other than 1,
+L losses.
 """
 
 import base64
@@ -16,6 +17,7 @@ import binascii
 import hashlib
 import hmac
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,12 +28,12 @@ from shop.errors import InvalidRequest
 
 TOKEN_VERSION = 1
 FINGERPRINT_BYTES = 16
-MAX_TOKEN_CHARS = 16_384  # a page of 500 products with every propensity below 1 takes 9,500
+MAX_TOKEN_CHARS = 16_384  # a page of 500 products with every propensity below 1 takes 11,000
 _SIGNATURE_BYTES = 32
 _HEAD = struct.Struct(">BBQ")  # version, kind, expires_ms
 _PAGE = struct.Struct(">HHH")  # offset, M, X
 _COUNT = struct.Struct(">H")
-_KINDS: dict[str, int] = {"page_token": 1, "attribution_token": 2}
+_KINDS: dict[str, int] = {"page_token": 3, "attribution_token": 2}  # 1: pages without marks
 
 TokenField = Literal["page_token", "attribution_token"]
 _AFTER_EXPIRY: dict[TokenField, str] = {
@@ -50,6 +52,9 @@ class Page:
     rows: NDArray[np.int64]  # [M] the whole order, as catalogue rows of `release`
     values: NDArray[np.float32]  # [M]
     propensities: NDArray[np.float32]  # [M] probability of this product at this position
+    moved: NDArray[np.uint8]  # [M] as `Slate.moved`
+    sources: NDArray[np.uint8]  # [M] a bit for every source that proposed the product
+    losses: tuple[tuple[str, str], ...]  # [L] what the order was made without: stage and reason
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +69,14 @@ class Attribution:
     propensities: NDArray[np.float32]  # [K]
 
 
-def request_fingerprint(*, placement: str, shopper: str, filter_text: str, strict: bool) -> bytes:
-    """What must stay the same from page to page, as FINGERPRINT_BYTES bytes."""
-    parts = (placement, shopper, filter_text, str(strict))
+def request_fingerprint(
+    *, placement: str, shopper: str, filter_text: str, strict: bool, wishes: Sequence[str] = ()
+) -> bytes:
+    """What must stay the same from page to page, as FINGERPRINT_BYTES bytes.
+
+    `wishes` are the boosts and promotions, each as a text.
+    """
+    parts = (placement, shopper, filter_text, str(strict), *wishes)
     digest = hashlib.sha256()
     for part in parts:
         raw = part.encode()
@@ -86,6 +96,10 @@ def encode_page(page: Page, key: bytes, *, fingerprint: bytes) -> str:
             page.values.astype(">f4").tobytes(),
             odd.astype(">u2").tobytes(),
             page.propensities[odd].astype(">f4").tobytes(),
+            page.moved.tobytes(),
+            page.sources.tobytes(),
+            _COUNT.pack(len(page.losses)),
+            *(_text(part) for loss in page.losses for part in loss),
         )
     )
     return _sealed("page_token", page.expires_ms, body, key)
@@ -97,7 +111,8 @@ def decode_page(token: str, key: bytes, *, fingerprint: bytes, now_ms: int) -> P
     expires_ms, body = _opened(field, token, key, now_ms)
     if not hmac.compare_digest(body.take(FINGERPRINT_BYTES), fingerprint):
         raise InvalidRequest(
-            field, "belongs to a request with another placement, shopper or filter"
+            field,
+            "belongs to a request with another placement, shopper, filter, boost or promotion",
         )
     release = body.text()
     offset, count, odd_count = _PAGE.unpack(body.take(_PAGE.size))
@@ -106,7 +121,9 @@ def decode_page(token: str, key: bytes, *, fingerprint: bytes, now_ms: int) -> P
     odd = body.array(">u2", odd_count).astype(np.intp)
     propensities = np.ones(count, dtype=np.float32)
     propensities[odd] = body.array(">f4", odd_count)
-    return Page(release, expires_ms, offset, rows, values, propensities)
+    moved, sources = (body.array("u1", count).astype(np.uint8) for _ in range(2))
+    losses = tuple((body.text(), body.text()) for _ in range(body.count()))
+    return Page(release, expires_ms, offset, rows, values, propensities, moved, sources, losses)
 
 
 def encode_attribution(attribution: Attribution, key: bytes) -> str:

@@ -13,7 +13,7 @@ from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
 from serving.recommend.history import Past
 from serving.recommend.request import Degradation, Stage
-from shop.blend import Proposal, interleave, stack, with_more
+from shop.blend import Proposal, interleave, make_room, stack, with_more
 from shop.candidates import Candidates, Source
 from shop.errors import DependencyUnavailable
 from shop.events import History
@@ -80,6 +80,8 @@ async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> 
     else:
         candidates = interleave([nearest, *beside], quotas)
     candidates = _without(candidates, call.excluded_rows)
+    if call.ask.promotions:
+        candidates = _with_promoted(candidates, search, allowed)
     if call.ask.filter is not None and not call.ask.strict_filtering:
         candidates = _filled(candidates, search)
     return Found(candidates, user_vector, search.item_item, fallback=nearest is None)
@@ -124,6 +126,29 @@ def _instead(search: _Search, allowed: RowMask | None) -> list[Proposal]:
         from_history(search.history, quotas.history, allowed),
         search.popular_nearby(quotas.candidates, allowed),
     ]
+
+
+def _with_promoted(candidates: Candidates, search: _Search, allowed: RowMask | None) -> Candidates:
+    """`candidates` with enough for every promotion's places among them, if the shop has as many.
+
+    Twice the places are enough: some will turn out unsellable, seldom more than half.
+    """
+    call, limit = search.call, search.call.deps.settings.quotas.candidates
+    needed = np.zeros(len(candidates), dtype=np.bool_)
+    more = candidates.taken(np.zeros(0, dtype=np.intp))
+    for promotion in call.ask.promotions:
+        enough = min(2 * promotion.slots(call.ask.page_size), promotion.slots(limit))
+        mask = call.deps.filter_masks.of(promotion.filter, call.ask.context.now_ms).copy()
+        mask[call.excluded_rows] = False
+        if allowed is not None:
+            mask &= allowed
+        there = np.flatnonzero(mask[candidates.rows])[:enough]
+        needed[there] = True
+        mask[candidates.rows] = False
+        mask[more.rows] = False
+        sources = [search.item_item_first(enough, mask), search.popular_nearby(enough, mask)]
+        more = with_more(more, stack(sources, enough), enough - there.size)
+    return make_room(candidates, more, needed, limit)
 
 
 def _filled(candidates: Candidates, search: _Search) -> Candidates:

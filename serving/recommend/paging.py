@@ -1,18 +1,21 @@
 """Paging: later pages of a list that is already ordered.
 
-The token carries the whole order, so a page skips retrieval and ranking and only looks up prices
-and stock, which are always today's. What cannot be sold any more is passed over. The pages of a
-list, one after another, are its whole order: nothing twice, nothing left out.
+The token carries the whole order and why each product is in it, so a page skips retrieval and
+ranking and only looks up prices and stock, which are always today's. What cannot be sold any more
+is passed over. The pages of a list, one after another, are its whole order: nothing twice, nothing
+left out. What the order was made without is said on every page; probabilities and the sources'
+scores are the first page's only.
 
-Shapes: M products of the order, K products of a page.
+Shapes: M products of the order, K products of a page, N candidates, S sources.
 """
 
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.recommend.call import Call
-from serving.recommend.request import Answer, Stage
+from serving.recommend.request import Answer, Degradation, Stage
 from serving.recommend.slate import may_be_shown
 from shop.candidates import SOURCE_COUNT, Candidates
 from shop.errors import InvalidRequest
@@ -20,8 +23,8 @@ from shop.slate import Slate
 from shop.tokens import Page
 
 
-def first_page(call: Call, order: Slate) -> Page | None:
-    """What the token of a new list carries; None if one page shows it all."""
+def first_page(call: Call, candidates: Candidates, order: Slate) -> Page | None:
+    """What the token of a new list of these candidates carries; None if one page shows it all."""
     shown = call.ask.page_size
     if len(order) <= shown:
         return None
@@ -32,6 +35,12 @@ def first_page(call: Call, order: Slate) -> Page | None:
         rows=order.rows,
         values=order.values.astype(np.float32),
         propensities=order.propensities.astype(np.float32),
+        moved=order.moved,
+        sources=_as_bits(candidates.proposed[order.at]),
+        # Prices and stock are looked up anew, and may be lost anew, on every page.
+        losses=tuple(
+            (stage, reason.value) for stage, reason in call.losses.found if stage != Stage.LOOKUPS
+        ),
     )
 
 
@@ -44,6 +53,8 @@ async def further_page(call: Call, page: Page) -> Answer:
             f"expired: the catalogue release changed from {page.release} to {release}; "
             "ask for the first page again",
         )
+    for stage, reason in page.losses:
+        call.losses.add(Stage(stage), Degradation(reason))
     rows = page.rows[page.offset :]
     with call.timed(Stage.LOOKUPS):
         offers = await call.deps.offers.look_up(
@@ -59,8 +70,7 @@ async def further_page(call: Call, page: Page) -> Answer:
         at=at,
         values=page.values[page.offset :][at].astype(np.float64),
         propensities=page.propensities[page.offset :][at].astype(np.float64),
-        explored=np.zeros(at.size, dtype=np.bool_),
-        rules=((),) * int(at.size),
+        moved=page.moved[page.offset :][at],
     )
     more = showable.size > at.size
     return Answer(
@@ -69,6 +79,7 @@ async def further_page(call: Call, page: Page) -> Answer:
         first_position=page.offset + 1,
         slate=slate,
         candidates=Candidates(rows, np.full((rows.size, SOURCE_COUNT), np.nan, np.float32)),
+        proposed=_from_bits(page.sources[page.offset :]),
         offers=offers,
         scores=None,
         degraded=tuple(call.losses.found),
@@ -76,5 +87,16 @@ async def further_page(call: Call, page: Page) -> Answer:
         next_page=replace(page, offset=page.offset + int(at[-1]) + 1) if more else None,
         missing_product_ids=call.missing_product_ids(),
         scored_count=0,
-        fallback=False,
+        fallback=any(reason == Degradation.FALLBACK_CANDIDATES for _, reason in page.losses),
     )
+
+
+def _as_bits(proposed: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """[M] from [M, S]; there are at most eight sources."""
+    return np.packbits(proposed, axis=1, bitorder="little")[:, 0]
+
+
+def _from_bits(sources: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """[M, S] from [M]."""
+    bits = np.unpackbits(sources[:, None], axis=1, count=SOURCE_COUNT, bitorder="little")
+    return bits.astype(np.bool_)

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shop.candidates import Candidates
 from shop.features import Context
 from shop.filters import Filter
+from shop.merchandising import Boost, Promotion
 from shop.offers import Offers
 from shop.scoring import Scores
 from shop.slate import Slate
-from shop.tokens import Page
+from shop.tokens import Page, request_fingerprint
 
 
 class Degradation(StrEnum):
@@ -65,6 +69,22 @@ class Ask:
     strict_filtering: bool
     diversity: float
     explain: bool
+    boosts: tuple[Boost, ...] = ()
+    promotions: tuple[Promotion, ...] = ()
+    return_fields: frozenset[str] = frozenset()  # of a product in the reply; none = all
+
+    def fingerprint(self) -> bytes:
+        """What must stay the same from page to page."""
+        return request_fingerprint(
+            placement=self.context.placement,
+            shopper=self.shopper,
+            filter_text="" if self.filter is None else self.filter.text,
+            strict=self.strict_filtering,
+            wishes=(
+                *(f"boost {boost.factor!r} {boost.filter.text}" for boost in self.boosts),
+                *(f"promote {each.percent!r} {each.filter.text}" for each in self.promotions),
+            ),
+        )
 
 
 @dataclass(slots=True)
@@ -81,13 +101,17 @@ class Losses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """Everything the codec needs to write a reply.  Shapes: K shown products, N looked up."""
+    """Everything the codec needs to write a reply.
+
+    Shapes: K shown products, N looked up, S sources.
+    """
 
     ask: Ask
     release: str
     first_position: int  # 1 on the first page; where in the whole order this page begins
     slate: Slate  # K products
-    candidates: Candidates  # N; a further page no longer knows its sources: all scores are NaN
+    candidates: Candidates  # N; a further page no longer knows its sources' scores: all are NaN
+    proposed: NDArray[np.bool_]  # [N, S] which sources proposed the product
     offers: Offers  # N
     scores: Scores | None  # N; None: not ranked, or a further page
     degraded: tuple[tuple[str, Degradation], ...]  # stage and reason
@@ -96,3 +120,8 @@ class Answer:
     missing_product_ids: tuple[str, ...]
     scored_count: int
     fallback: bool  # candidates came from a fallback source
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the order is by expected value. Otherwise it is retrieval's, and no worth."""
+        return all(reason is not Degradation.NO_RANKING for _, reason in self.degraded)

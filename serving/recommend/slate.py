@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serving.recommend.call import Call
 from serving.recommend.candidates import Found
 from shop.candidates import Source
+from shop.merchandising import boost_factors, promotable
 from shop.offers import Offers
 from shop.rules import is_eligible
 from shop.scoring import Scores, expected_value
@@ -36,7 +37,7 @@ def may_be_shown(call: Call, offers: Offers) -> NDArray[np.bool_]:
 
 def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | None) -> Slate:
     """The whole order, by expected value or, if nothing was ranked, retrieval; rules applied."""
-    candidates = found.candidates
+    ask, candidates = call.ask, found.candidates
     catalogue, settings = call.deps.release.tables.catalogue, call.deps.settings
     contenders = Contenders(
         rows=candidates.rows,
@@ -48,13 +49,16 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
         categories=catalogue.category_codes[candidates.rows],
         brands=catalogue.brand_codes[candidates.rows],
         inside=_inside(call, offers),
-        explorable=~np.isnan(candidates.source_scores[:, Source.EXPLORATION]),
+        explorable=candidates.proposed[:, Source.EXPLORATION],
+        factors=boost_factors(ask.boosts, offers, catalogue),
+        promotable=promotable(ask.promotions, offers, catalogue),
     )
     wishes = Wishes(
-        page_size=call.ask.page_size,
-        diversity=call.ask.diversity,
+        page_size=ask.page_size,
+        diversity=ask.diversity,
         caps=settings.caps,
         exploration=settings.exploration,
+        promoted_slots=tuple(each.slots(ask.page_size) for each in ask.promotions),
     )
     return arrange(contenders, wishes, call.generator)
 

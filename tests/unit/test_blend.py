@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shop.blend import Proposal, Quotas, interleave, stack, with_more
+from shop.blend import Proposal, Quotas, interleave, make_room, stack, with_more
 from shop.candidates import SOURCE_COUNT, Candidates, Source
 from shop.events import EVENT_CODES, EventType, History
 from shop.neighbours import ItemItemScores
@@ -195,3 +195,24 @@ def test_chance_draws_distinct_products_and_the_same_ones_for_the_same_seed() ->
 
 def test_chance_finds_nothing_in_an_empty_catalogue() -> None:
     assert len(from_chance(1, 10, None, np.random.default_rng(5))) == 0
+
+
+@given(st.integers(0, 30), st.integers(0, 8), st.integers(8, 30), st.data())
+def test_room_is_made_by_what_is_least_needed(
+    first_count: int, more_count: int, count: int, data: st.DataObject
+) -> None:
+    proposed = np.full((first_count, SOURCE_COUNT), np.nan, dtype=np.float32)
+    explorable = data.draw(st.integers(0, min(3, first_count)))
+    proposed[first_count - explorable :, Source.EXPLORATION] = 0.0
+    first = Candidates(np.arange(1, first_count + 1), proposed)
+    more = Candidates(
+        np.arange(100, 100 + more_count), np.zeros((more_count, SOURCE_COUNT), np.float32)
+    )
+    needed = np.arange(first_count) % 10 == 9
+    both = make_room(first, more, needed, count)
+    assert len(both) == min(count, first_count + more_count)
+    assert np.unique(both.rows).size == len(both)
+    if first_count + more_count > count >= more_count + needed.sum() + explorable:
+        assert set(more.rows) <= set(both.rows)
+        assert set(first.rows[needed]) <= set(both.rows)
+        assert set(first.rows[first_count - explorable :]) <= set(both.rows)

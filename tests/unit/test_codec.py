@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from serving.codec import DEFAULT_PAGE_SIZE, MAX_EVENTS, Decoder
 from serving.field_checks import MAX_LISTED, InvalidFields
 from serving.proto import recommendations_pb2 as pb
+from serving.recommend.request import Ask
 from serving.refusal import refusal_of, refuse
 from serving.reply import encode_answer, encode_valid
 from shop.errors import InvalidRequest
 from shop.events import EVENT_CODES, EventType
 from shop.features import PLACEMENTS
-from shop.tokens import decode_attribution, decode_page, request_fingerprint
-from tests.unit.small_shop import a_catalogue, a_history, a_shop, an_ask
+from shop.filters import parse_filter
+from shop.merchandising import Boost, Promotion
+from shop.tokens import decode_attribution, decode_page
+from tests.unit.small_shop import SmallShop, a_catalogue, a_history, a_shop, an_ask
 from tests.unit.time_travel import START_MS
 
 KEY = bytes(range(32))
@@ -80,6 +83,9 @@ def test_every_field_arrives() -> None:
             filter="price < 50",
             strict_filtering=True,
             exclude_product_ids=["p5", "p5"],
+            boosts=[pb.Boost(filter="in_stock", factor=2.0)],
+            promotions=[pb.Promotion(filter="price < 20", percent=25.0)],
+            return_fields=["title", "score"],
             diversity=0.5,
             explain=True,
             request_id="mine",
@@ -97,6 +103,9 @@ def test_every_field_arrives() -> None:
     assert ask.filter is not None
     assert ask.filter.text == "price < 50"
     assert ask.exclude_product_ids == {"p5"}
+    assert [(boost.filter.text, boost.factor) for boost in ask.boosts] == [("in_stock", 2.0)]
+    assert [(each.filter.text, each.percent) for each in ask.promotions] == [("price < 20", 25.0)]
+    assert ask.return_fields == {"title", "score"}
     assert ask.explain
 
 
@@ -148,6 +157,30 @@ def test_an_event_without_a_time_is_now() -> None:
             "cart[0].quantity",
             "is -1, must be 0",
         ),
+        ({"boosts": [pb.Boost(filter="in_stock", factor=1)] * 11}, "boosts", "at most 10"),
+        ({"boosts": [pb.Boost(factor=2)]}, "boosts[0].filter", "character"),
+        ({"boosts": [pb.Boost(filter="price <", factor=2)]}, "boosts[0].filter", "character 8"),
+        ({"boosts": [pb.Boost(filter="in_stock")]}, "boosts[0].factor", "is 0, must be 0.01 to"),
+        ({"boosts": [pb.Boost(filter="in_stock", factor=math.nan)]}, "boosts[0].factor", "is nan"),
+        (
+            {"promotions": [pb.Promotion(filter="in_stock", percent=1)] * 11},
+            "promotions",
+            "at most 10",
+        ),
+        ({"promotions": [pb.Promotion(filter="red", percent=2)]}, "promotions[0].filter", ""),
+        (
+            {"promotions": [pb.Promotion(filter="in_stock", percent=101)]},
+            "promotions[0].percent",
+            "is 101, must be 0 to 100",
+        ),
+        (
+            {"promotions": [pb.Promotion(filter="in_stock", percent=60)] * 2},
+            "promotions",
+            "take 120 percent of the page together, at most 100",
+        ),
+        ({"return_fields": ["title", "prize"]}, "return_fields[1]", "is 'prize', must be one of"),
+        ({"return_fields": ["title"] * 13}, "return_fields", "at most 12"),
+        ({"experiment_overrides": {"ranker": "b"}}, "experiment_overrides", "no experiment runs"),
     ],
 )
 def test_wrong_field_is_named_with_what_is_allowed(
@@ -391,9 +424,7 @@ def test_tokens_of_a_reply_hold_the_list() -> None:
     attribution = decode_attribution(reply.attribution_token, KEY, now_ms=START_MS)
     assert attribution.request_id == answer.ask.request_id
     assert attribution.rows.tolist() == answer.slate.rows.tolist()
-    fingerprint = request_fingerprint(
-        placement="home", shopper="ada", filter_text="price < 50", strict=False
-    )
+    fingerprint = answer.ask.fingerprint()
     page = decode_page(reply.next_page_token, KEY, fingerprint=fingerprint, now_ms=START_MS)
     assert page.offset == 5
     again = DECODER.ask(
@@ -401,6 +432,76 @@ def test_tokens_of_a_reply_hold_the_list() -> None:
     )
     assert again.page is not None
     np.testing.assert_array_equal(again.page.rows, page.rows)
+
+
+def reply_to(shop: SmallShop, ask: Ask) -> pb.RecommendResponse:
+    return encode_answer(
+        shop.answer(ask), shop.deps.release.tables.catalogue, KEY, attribution_ttl_ms=1_000
+    )
+
+
+def test_a_page_token_belongs_to_its_boosts_and_promotions() -> None:
+    boosts = (Boost(parse_filter("in_stock"), 2.0),)
+    promotions = (Promotion(parse_filter("in_stock"), 20.0),)
+    token = reply_to(a_shop(), an_ask(boosts=boosts, promotions=promotions)).next_page_token
+    same = {
+        "boosts": [pb.Boost(filter="in_stock", factor=2.0)],
+        "promotions": [pb.Promotion(filter="in_stock", percent=20.0)],
+    }
+    assert DECODER.ask(a_request(page_token=token, **same)).page is not None
+    for other in (
+        {"boosts": [pb.Boost(filter="in_stock", factor=3.0)]},
+        {"promotions": []},
+        {"boosts": [], "promotions": []},
+    ):
+        assert list(wrong(page_token=token, **(same | other))) == ["page_token"]
+
+
+def test_promoted_products_say_so_even_in_a_fallback() -> None:
+    shop = a_shop()
+    shop.tower.stalls = True
+    asked = Promotion(parse_filter('brand = "acme"'), 20.0)
+    reply = reply_to(shop, an_ask(promotions=(asked,), explain=True))
+    marked = [item for item in reply.items if item.reason == pb.PROMOTED]
+    assert [item.product_id for item in marked] == ["p6", "p12"]
+    assert all("promotion" in item.explanation.rules for item in marked)
+
+
+def test_only_the_fields_asked_for_are_filled_and_the_id() -> None:
+    shop = a_shop()
+    reply = reply_to(shop, an_ask(return_fields=frozenset({"title", "sources"}), explain=True))
+    names = {field.name for field, _ in reply.items[0].ListFields()}
+    assert names == {"product_id", "title", "sources"}
+    everything = reply_to(shop, an_ask(explain=True)).items[0]
+    assert {"explanation", "score", "price_minor"} <= {f.name for f, _ in everything.ListFields()}
+
+
+def test_a_further_page_gives_reason_sources_and_value_but_no_probabilities() -> None:
+    shop = a_shop()
+    page = shop.answer(an_ask()).next_page
+    reply = reply_to(shop, an_ask(page=page, explain=True))
+    whole = reply_to(shop, an_ask(page_size=20, explain=True))
+    for item, same in zip(reply.items, whole.items[10:], strict=True):
+        assert (item.product_id, item.reason) == (same.product_id, same.reason)
+        assert item.sources == same.sources != []
+        assert item.explanation.expected_value_minor == pytest.approx(
+            same.explanation.expected_value_minor
+        )
+        assert item.explanation.propensity == 1.0
+        assert not item.explanation.HasField("purchase")
+        assert not item.explanation.source_scores
+
+
+def test_without_the_ranker_a_score_orders_but_no_value_is_claimed() -> None:
+    shop = a_shop()
+    shop.ranker.stalls = True
+    first = reply_to(shop, an_ask(explain=True))
+    page = shop.answer(an_ask()).next_page
+    further = reply_to(shop, an_ask(page=page, explain=True))
+    for reply in (first, further):
+        assert reply.items[0].score > 0.0
+        assert all(item.explanation.expected_value_minor == 0.0 for item in reply.items)
+        assert [d.reason for d in reply.degraded] == ["NO_RANKING"]
 
 
 def test_a_fallback_says_so() -> None:

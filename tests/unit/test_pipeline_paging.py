@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.recommend.request import Answer, Ask
+from serving.recommend.request import Answer, Ask, Degradation
 from serving.recommend.settings import RecommendSettings
-from shop.errors import InvalidRequest
+from shop.errors import DependencyUnavailable, InvalidRequest
+from shop.explore import ExplorationSettings
+from shop.rules import Caps
 from shop.tokens import Page, decode_page, encode_page, request_fingerprint
 from tests.unit.small_shop import SmallShop, a_shop, an_ask
 
@@ -145,3 +147,56 @@ def test_further_pages_are_logged_with_their_place() -> None:
     all_pages(shop, an_ask(page_size=40))
     assert [i.first_position for i in shop.log.impressions] == [1, 41]
     assert [len(i.product_ids) for i in shop.log.impressions] == [40, 20]
+
+
+def test_a_further_page_gives_the_reasons_and_losses_of_its_list() -> None:
+    shop = a_shop()
+    shop.histories.failure = DependencyUnavailable("histories", "down")
+    shop.ranker.stalls = True
+    first = shop.answer(an_ask(shopper="ada"))
+    whole = shop.answer(an_ask(shopper="ada", page_size=60))
+    shop.histories.failure, shop.ranker.stalls = None, False
+    assert first.next_page is not None
+    page = through_a_token(first.next_page, shop)
+    second = shop.answer(an_ask(shopper="ada", page=page, page_size=50))
+    assert second.degraded == (
+        ("history", Degradation.NO_HISTORY),
+        ("ranking", Degradation.NO_RANKING),
+    )
+    assert not second.ranked
+    assert not second.fallback
+    np.testing.assert_array_equal(
+        second.proposed[second.slate.at], whole.proposed[whole.slate.at[10:]]
+    )
+    assert second.proposed.any(axis=1).all()
+
+
+def test_a_further_page_of_a_fallback_is_a_fallback() -> None:
+    shop = a_shop()
+    shop.tower.stalls = True
+    first = shop.answer(an_ask())
+    shop.tower.stalls = False
+    assert first.next_page is not None
+    second = shop.answer(an_ask(page=through_a_token(first.next_page, shop)))
+    assert second.fallback
+    assert second.ranked
+
+
+def test_losses_of_the_look_ups_are_each_page_s_own() -> None:
+    shop = a_shop()
+    shop.promotions.failure = DependencyUnavailable("promotions", "down")
+    first = shop.answer(an_ask())
+    assert [reason for _, reason in first.degraded] == [Degradation.DEFAULT_OFFER]
+    shop.promotions.failure = None
+    shop.time.pass_ms(60_000)
+    assert shop.answer(an_ask(page=first.next_page)).degraded == ()
+
+
+def test_rules_are_told_on_every_page() -> None:
+    one_of_a_kind = RecommendSettings(
+        caps=Caps(category_share=0.1), exploration=ExplorationSettings(epsilon=0.0)
+    )
+    shop = a_shop(settings=one_of_a_kind)
+    answers = all_pages(shop, an_ask(page_size=10))
+    assert answers[0].slate.rules[:4] == ((),) * 4
+    assert answers[1].slate.rules == (("category_cap",),) * 10

@@ -34,6 +34,9 @@ def a_page(count: int = 40) -> Page:
         rows=np.arange(count, dtype=np.int64)[::-1] + 3_000_000_000,
         values=np.linspace(-5, 900, count, dtype=np.float32),
         propensities=propensities,
+        moved=(np.arange(count) % 256).astype(np.uint8),
+        sources=(np.arange(count) % 32).astype(np.uint8),
+        losses=(("ranking", "NO_RANKING"), ("history", "NO_HISTORY")),
     )
 
 
@@ -54,7 +57,8 @@ def test_a_page_comes_back_whole() -> None:
         encode_page(page, KEY, fingerprint=PRINT), KEY, fingerprint=PRINT, now_ms=NOW_MS
     )
     assert (back.release, back.expires_ms, back.offset) == ("release-1", EXPIRES_MS, 20)
-    for name in ("rows", "values", "propensities"):
+    assert back.losses == page.losses
+    for name in ("rows", "values", "propensities", "moved", "sources"):
         np.testing.assert_array_equal(getattr(back, name), getattr(page, name))
 
 
@@ -70,7 +74,7 @@ def test_an_attribution_comes_back_whole() -> None:
 def test_tokens_are_safe_in_a_web_address_and_small() -> None:
     token = encode_page(a_page(500), KEY, fingerprint=PRINT)
     assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
-    assert len(token) < 5_600
+    assert len(token) < 7_000
     assert len(encode_attribution(an_attribution(), KEY)) < 200
 
 
@@ -112,14 +116,17 @@ def test_an_expired_attribution_token_says_what_to_do_with_the_event() -> None:
         {"shopper": "u2"},
         {"filter_text": "in_stock"},
         {"strict": True},
+        {"wishes": ("boost 2.0 in_stock",)},
         {"placement": "hom", "shopper": "eu1"},
     ],
 )
-def test_a_token_of_another_request_is_refused(other: dict[str, str | bool]) -> None:
+def test_a_token_of_another_request_is_refused(other: dict[str, object]) -> None:
     same = {"placement": "home", "shopper": "u1", "filter_text": "", "strict": False}
     fingerprint = request_fingerprint(**(same | other))  # type: ignore[arg-type]
     token = encode_page(a_page(), KEY, fingerprint=PRINT)
-    assert "another placement, shopper or filter" in refusal(token, fingerprint=fingerprint)
+    assert "another placement, shopper, filter, boost or promotion" in refusal(
+        token, fingerprint=fingerprint
+    )
 
 
 def test_an_attribution_token_is_no_page_token() -> None:
