@@ -51,8 +51,8 @@ _JUDGED_AT = 20  # the calibration recall that decides which epoch is best
 class TwoTowerSettings:
     """How the two-tower model is trained."""
 
-    epochs: int = 8
-    patience: int = 2  # epochs without a better calibration recall before it stops
+    epochs: int = 3  # the world: the first finds 97 % of what three find
+    patience: int = 3  # epochs without a better calibration recall before it stops
     token_buckets: int = 16_384
     protocol: Literal["next", "window"] = "next"  # see training.retrieval
     question_limit: int = 2000  # calibration questions after each epoch
