@@ -23,7 +23,7 @@ from serving.adapters.feedback_log import FeedbackLog
 from serving.recommend.request import Answer, Degradation, Stage
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
-METHODS = ("Recommend", "RecommendMany", "LogEvents", "Check", "Watch")
+METHODS = ("Recommend", "RecommendMany", "LogEvents")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
 
@@ -114,6 +114,7 @@ class _FeedbackCounts(Collector):
             ("impressions", "Shown lists logged", counts.impressions),
             ("lost_impressions", "Shown lists that could not be logged", counts.lost_impressions),
             ("feedback_failures", "Groups that could not be written", counts.failed_groups),
+            ("damaged_histories", "Histories that began anew", counts.damaged_histories),
         ):
             yield CounterMetricFamily(f"vitrine_{name}", help_text, value)
         for name, help_text, waiting in (

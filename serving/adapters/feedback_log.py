@@ -67,6 +67,7 @@ class FeedbackCounts:
     impressions: int = 0
     lost_impressions: int = 0
     failed_groups: int = 0
+    damaged_histories: int = 0  # could not be read, and began anew
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,13 +215,14 @@ class FeedbackLog:
             segment.append(shown)
             return []
         with self._histories.writing() as changes:
-            fresh = [[e for e in b.events if changes.first_seen(e.idempotency_key)] for b in group]
+            fresh = [[e for e in b.events if changes.first_seen(e)] for b in group]
             events = [event for of_batch in fresh for event in of_batch]
             segment.append([*shown, *(event_record(event) for event in events)])
             segment.sync()
             # Only now: what the histories hold must be in the log, or a replay would not match.
             changes.apply(events)
             changes.checkpoint(self._writer.name, segment.end)
+        self.counts.damaged_histories += changes.damaged_count
         return [
             EventReceipt(len(new), len(batch.events) - len(new))
             for batch, new in zip(group, fresh, strict=True)
@@ -312,6 +314,6 @@ def _some(records: Iterator[tuple[Position, bytes]], count: int) -> list[tuple[P
 
 def _replay(changes: HistoryChanges, payloads: Iterable[bytes]) -> int:
     events = [event for payload in payloads if (event := read_event(payload)) is not None]
-    fresh = [event for event in events if changes.first_seen(event.idempotency_key)]
+    fresh = [event for event in events if changes.first_seen(event)]
     changes.apply(fresh)
     return len(fresh)

@@ -17,6 +17,10 @@ _DEPENDENCY = "histories"
 _RECORD_VERSION = 1
 
 
+class DamagedHistory(DependencyUnavailable):
+    """A stored record cannot be read. The store works; this one shopper's past is lost."""
+
+
 def extended(before: StoredHistory | None, events: Sequence[ShopperEvent]) -> StoredHistory:
     """The history with these events in order of time; only the newest HISTORY_LIMIT stay."""
     codes = np.array([EVENT_CODES[event.type] for event in events], dtype=np.int64)
@@ -65,23 +69,40 @@ def packed(history: StoredHistory) -> bytes:
 
 
 def unpacked(raw: bytes) -> StoredHistory:
-    """What `packed` stored. Raises DependencyUnavailable if it is damaged."""
+    """What `packed` stored. Raises DamagedHistory, and nothing else, if it is anything else."""
     try:
         version, profile, products, codes, times, sessions, session_at = msgpack.unpackb(raw)
+        if version != _RECORD_VERSION:
+            raise ValueError(f"version {version!r}")
         segment, country, device = profile
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise DependencyUnavailable(_DEPENDENCY, f"a record is damaged: {error!r}") from error
-    if version != _RECORD_VERSION:
-        raise DependencyUnavailable(_DEPENDENCY, f"a record has version {version}")
-    return StoredHistory(
-        product_ids=tuple(products),
-        event_codes=np.frombuffer(codes, dtype=np.int8).astype(np.int64),
-        times_ms=np.frombuffer(times, dtype="<i8").astype(np.int64),
-        session_ids=tuple([sessions[at] for at in session_at]),
-        segment=segment,
-        country=country,
-        device=device,
-    )
+        history = StoredHistory(
+            product_ids=tuple(products),
+            event_codes=np.frombuffer(codes, dtype=np.int8).astype(np.int64),
+            times_ms=np.frombuffer(times, dtype="<i8").astype(np.int64),
+            session_ids=tuple([sessions[at] for at in session_at]),
+            segment=segment,
+            country=country,
+            device=device,
+        )
+        _check(history)
+    except (ValueError, TypeError, LookupError, msgpack.UnpackException) as error:
+        raise DamagedHistory(_DEPENDENCY, f"a record is damaged: {error!r}") from error
+    return history
+
+
+def _check(history: StoredHistory) -> None:
+    """Raises ValueError if the columns differ in length, or hold what is no text."""
+    lengths = {
+        len(history.product_ids),
+        len(history.session_ids),
+        history.event_codes.size,
+        history.times_ms.size,
+    }
+    if len(lengths) != 1:
+        raise ValueError(f"columns of {sorted(lengths)}")
+    profile = (history.segment, history.country, history.device)
+    if {type(text) for text in (*history.product_ids, *history.session_ids, *profile)} != {str}:
+        raise ValueError("a name is no text")
 
 
 def imported(row: dict[str, Any]) -> tuple[str, StoredHistory]:

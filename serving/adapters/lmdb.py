@@ -5,6 +5,7 @@ is, and what a power cut takes from here is replayed from there.
 """
 
 import hashlib
+import logging
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,11 +16,19 @@ from typing import Any
 import lmdb
 import pyarrow.parquet as pq
 
-from serving.adapters.history_records import extended, imported, packed, unpacked
+from serving.adapters.history_records import (
+    DamagedHistory,
+    extended,
+    imported,
+    packed,
+    unpacked,
+)
 from serving.adapters.log_segments import START, Position
 from serving.recommend.ports import ShopperEvent, StoredHistory
 from shop.errors import DependencyUnavailable
 from shop.events import HISTORY_TYPES
+
+logger = logging.getLogger(__name__)
 
 _DEPENDENCY = "histories"
 _KEY_DAYS = 7  # a client that retries after a week has lost its queue
@@ -50,7 +59,7 @@ class LmdbHistories:
         self._env.reader_check()  # slots of processes that were killed
         self._histories = self._env.open_db(b"histories")
         self._idle = self._env.open_db(b"idle")  # last interaction, shopper → nothing
-        self._keys = self._env.open_db(b"keys")  # day, key's digest → nothing
+        self._keys = self._env.open_db(b"keys")  # day, digest of shopper and key → nothing
         self._meta = self._env.open_db(b"meta")
 
     def close(self) -> None:
@@ -59,7 +68,10 @@ class LmdbHistories:
         self._env.close()
 
     async def of(self, shopper: str, *, timeout_s: float) -> StoredHistory | None:
-        """None for a shopper nobody has seen. A read of the memory map: microseconds."""
+        """None for a shopper nobody has seen. A read of the memory map: microseconds.
+
+        A damaged history is lost to this call; the shopper's next event makes a new one.
+        """
         key = shopper.encode()
         if not 0 < len(key) <= _MAX_KEY_BYTES:
             return None
@@ -139,10 +151,15 @@ class HistoryChanges:
         self._keys = keys
         self._meta = meta
         self._today = now_ms // _MS_PER_DAY
+        self.damaged_count = 0  # histories that could not be read, and began anew
 
-    def first_seen(self, key: str) -> bool:
-        """Whether this idempotency key is new; from now on it is not."""
-        digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+    def first_seen(self, event: ShopperEvent) -> bool:
+        """Whether this shopper's idempotency key is new; from now on it is not.
+
+        A key is one shopper's: two devices that both count from 1 do not hide each other's events.
+        """
+        scoped = f"{len(event.shopper)}:{event.shopper}{event.idempotency_key}"
+        digest = hashlib.blake2b(scoped.encode(), digest_size=16).digest()
         for day in range(self._today, max(-1, self._today - _KEY_DAYS - 1), -1):
             if self._txn.get(_DAY.pack(day) + digest, db=self._keys) is not None:
                 return False
@@ -157,9 +174,18 @@ class HistoryChanges:
                 by_shopper.setdefault(event.shopper, []).append(event)
         for shopper, theirs in by_shopper.items():
             key = shopper.encode()
-            raw = self._txn.get(key, db=self._histories)
-            before = None if raw is None else unpacked(raw)
+            before = self._readable(key)
             self._put(key, before, extended(before, theirs))
+
+    def _readable(self, key: bytes) -> StoredHistory | None:
+        """None too where the record is damaged: one shopper's must not fail everybody's events."""
+        raw = self._txn.get(key, db=self._histories)
+        try:
+            return None if raw is None else unpacked(raw)
+        except DamagedHistory as error:
+            logger.error("a damaged history begins anew: %s", error)  # whose it is, is not logged
+            self.damaged_count += 1
+            return None
 
     def add_if_new(self, shopper: str, history: StoredHistory) -> bool:
         """Stores a history unless the shopper has one; whether it did."""
@@ -194,7 +220,11 @@ class HistoryChanges:
         surplus = self._txn.stat(self._histories)["entries"] - max_shoppers
         for key in self._first(self._idle, min(surplus, _EVICTED_PER_COMMIT)):
             self._txn.delete(key, db=self._idle)
-            self._txn.delete(key[_TIME.size :], db=self._histories)
+            shopper = key[_TIME.size :]
+            history = self._readable(shopper)
+            # A history that began anew left a mark behind, which says nothing of the new one.
+            if history is None or _idle_key(shopper, history) == key:
+                self._txn.delete(shopper, db=self._histories)
 
     def _first(self, db: Any, count: int, below: bytes | None = None) -> list[bytes]:
         found: list[bytes] = []

@@ -66,14 +66,15 @@ class MemoryEventStore(Temper):
     events: list[ShopperEvent] = field(default_factory=list)
 
     async def record(self, events: Sequence[ShopperEvent], *, timeout_s: float) -> EventReceipt:
-        """Keeps each idempotency key once."""
+        """Keeps each shopper's idempotency key once."""
         await self.act()
-        seen = {event.idempotency_key for event in self.events}
+        seen = {(event.shopper, event.idempotency_key) for event in self.events}
         accepted = 0
         for event in events:
-            if event.idempotency_key in seen:
+            key = (event.shopper, event.idempotency_key)
+            if key in seen:
                 continue
-            seen.add(event.idempotency_key)
+            seen.add(key)
             accepted += 1
             self.events.append(event)
             if event.type in HISTORY_TYPES:

@@ -101,14 +101,14 @@ def test_a_key_is_known_for_a_week_and_then_forgotten(tmp_path: Path) -> None:
     for day, is_new in ((1, True), (1, False), (8, False), (9, True), (9, False)):
         store = open_store(tmp_path, now_ms=day * DAY_MS)
         with store.writing() as changes:
-            assert changes.first_seen("key") is is_new, f"on day {day}"
+            assert changes.first_seen(an_event("key")) is is_new, f"on day {day}"
         store.close()
 
 
 def test_nothing_of_a_failed_transaction_stays(store: LmdbHistories) -> None:
     def fail_after_writing() -> None:
         with store.writing() as changes:
-            changes.first_seen("a")
+            changes.first_seen(an_event("a"))
             changes.apply([an_event("a")])
             raise OSError("no space left on device")
 
@@ -116,7 +116,7 @@ def test_nothing_of_a_failed_transaction_stays(store: LmdbHistories) -> None:
         fail_after_writing()
     assert history_of(store, "ada") is None
     with store.writing() as changes:
-        assert changes.first_seen("a")
+        assert changes.first_seen(an_event("a"))
 
 
 def test_shoppers_idle_for_longest_make_room(tmp_path: Path) -> None:
@@ -129,6 +129,22 @@ def test_shoppers_idle_for_longest_make_room(tmp_path: Path) -> None:
         changes.apply([an_event("new", shopper="u5", time_ms=50)])
     assert store.shopper_count() == 3
     assert [n for n in range(6) if history_of(store, f"u{n}") is not None] == [2, 4, 5]
+    store.close()
+
+
+def test_the_idle_mark_of_a_damaged_history_costs_nobody_a_newer_one(tmp_path: Path) -> None:
+    store = open_store(tmp_path, max_shoppers=2)
+    with store.writing() as changes:
+        changes.apply([an_event("a", shopper="ada", time_ms=1)])
+    with store._env.begin(write=True, db=store._histories) as txn:
+        txn.put(b"ada", b"damaged")
+    for number, shopper in enumerate(("ada", "bob", "cid", "dan")):
+        with store.writing() as changes:
+            changes.apply([an_event(str(number), shopper=shopper, time_ms=100 - number)])
+    with store.writing():
+        pass  # every commit tidies a little
+    assert store.shopper_count() == 2
+    assert [n for n in ("ada", "bob", "cid", "dan") if history_of(store, n)] == ["ada", "bob"]
     store.close()
 
 

@@ -8,18 +8,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serving.adapters.feedback_log import FeedbackLog, FeedbackSettings, open_feedback_log
 from serving.adapters.feedback_records import read_event
+from serving.adapters.history_records import packed
 from serving.adapters.log_segments import read_log, segments_of
-from serving.recommend.ports import EventReceipt, Impression, ShopperEvent
+from serving.recommend.ports import EventReceipt, Impression, ShopperEvent, StoredHistory
 from shop.errors import DependencyTimeout, DependencyUnavailable
 from shop.events import EventType
 from shop.feedback import RecordKind, decode_record
 from tests.unit.feedback_writer import an_event, open_histories, open_log
 
 ROOT = Path(__file__).resolve().parents[2]
+_NONE = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
 @pytest.fixture
@@ -79,6 +82,34 @@ def test_the_same_key_is_acknowledged_and_not_counted_twice(
     assert record(log, [an_event("a"), an_event("b")]) == EventReceipt(1, 1)
     assert len(logged_events(tmp_path)) == 2
     assert (log.counts.events, log.counts.duplicates) == (2, 2)
+
+
+def test_the_same_key_of_another_shopper_is_another_event(log: FeedbackLog, tmp_path: Path) -> None:
+    of_ada, of_bob = an_event("1", shopper="ada"), an_event("1", shopper="bob")
+    assert record(log, [of_ada, of_bob]) == EventReceipt(2, 0)
+    assert record(log, [of_bob, an_event("", shopper="ada1")]) == EventReceipt(1, 1)
+    assert len(logged_events(tmp_path)) == 3
+
+
+def test_a_damaged_history_begins_anew_and_fails_nobody(
+    log: FeedbackLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(log, [an_event("a"), an_event("b", shopper="bob")])
+    histories = log._histories
+    for raw in (b"", b"\xc1", packed(StoredHistory((), *_NONE, (), "", "", ""))[:-1], b"\x07"):
+        with histories._env.begin(write=True, db=histories._histories) as txn:
+            txn.put(b"ada", raw)
+        with pytest.raises(DependencyUnavailable):
+            asyncio.run(histories.of("ada", timeout_s=1.0))
+        key = raw.hex()
+        both = [an_event(f"c{key}", product_id="lamp-9"), an_event(f"d{key}", shopper="bob")]
+        assert record(log, both) == EventReceipt(2, 0)
+        history = asyncio.run(histories.of("ada", timeout_s=1.0))
+        assert history is not None
+        assert history.product_ids == ("lamp-9",)
+    assert log.counts.damaged_histories == 4
+    assert log.counts.failed_groups == 0
+    assert "a damaged history begins anew" in caplog.text
 
 
 def test_event_survives_the_way_to_the_log_and_back(log: FeedbackLog, tmp_path: Path) -> None:
@@ -154,7 +185,7 @@ def test_killed_writer_loses_no_acknowledged_event(tmp_path: Path) -> None:
         keys = [event.idempotency_key for event in logged]
         assert acknowledged <= set(keys)
         assert len(keys) == len(set(keys))  # what the second life was asked again, it knew
-        again = record(log, [an_event(key) for key in sorted(set(keys))])
+        again = record(log, logged)
         assert again.accepted == 0
     finally:
         log.close()
