@@ -35,10 +35,12 @@ def settings_for(manifest: SnapshotManifest) -> TrainingSettings:
         return settings
     two_tower = replace(
         settings.two_tower,
-        epochs=8,
+        epochs=8,  # 14,000 sessions an epoch: the best is the sixth to eighth
+        steps=replace(settings.two_tower.steps, batch_size=256),
         protocol="window",
         wishes=WishSettings(horizon_days=_SEQUENCE_HORIZON_DAYS),
     )
+    # 50 finds 1 % less, 200 takes twice as long for 1 % more.
     return replace(settings, history_length=100, two_tower=two_tower)
 
 
@@ -48,6 +50,12 @@ def quick(settings: TrainingSettings) -> TrainingSettings:
         settings,
         test_questions=500,
         item_item=replace(settings.item_item, neighbour_count=50),
-        two_tower=replace(settings.two_tower, epochs=2, question_limit=300, token_buckets=4096),
+        two_tower=replace(
+            settings.two_tower,
+            epochs=2,
+            question_limit=300,
+            token_buckets=4096,
+            steps=replace(settings.two_tower.steps, batch_size=128),
+        ),
         ranker=RankerSettings.quick(),
     )
