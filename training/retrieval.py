@@ -92,6 +92,6 @@ def recalls(
     for start in range(0, len(questions), _CHUNK):
         chunk = np.arange(start, min(start + _CHUNK, len(questions)))
         proposed = retriever.best_rows(questions.moments.at(chunk), max(sizes))
-        hits[chunk] = hits_of(proposed, [questions.wanted_rows[q] for q in chunk])
+        hits[chunk] = hits_of(proposed, [questions.wanted_rows[q] for q in chunk.tolist()])
     counts = questions.wanted_counts
     return {size: recall_at(hits, counts, size) for size in sizes}

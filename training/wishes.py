@@ -130,4 +130,7 @@ def _horizon_ends(
     span_ms = int(times_ms.max() - times_ms.min()) + 1
     horizon_ms = min(int(horizon_days * _MS_PER_DAY), span_ms)
     keys = users.astype(np.int64) * (2 * span_ms + 1) + (times_ms - times_ms.min())
-    return np.searchsorted(keys, keys + horizon_ms, side="right").astype(np.int64)
+    ends: NDArray[np.int64] = np.searchsorted(keys, keys + horizon_ms, side="right").astype(
+        np.int64
+    )
+    return ends

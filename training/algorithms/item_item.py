@@ -107,7 +107,7 @@ def _co_occurrence(
         cells.append((sequences.rows[here] - first_row) * row_count + sequences.rows[other])
         weight = 1.0 / (1.0 + settings.distance_decay * (abs(offset) - 1))
         weights.append(np.full(here.size, weight))
-    summed = np.bincount(
+    summed: NDArray[np.float64] = np.bincount(
         np.concatenate(cells), weights=np.concatenate(weights), minlength=block_rows * row_count
     )
     return summed.reshape(block_rows, row_count)
