@@ -13,6 +13,7 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2_grpc
 
+from serving import health
 from serving.proto import recommendations_pb2_grpc
 
 Handler = Callable[..., Any]
@@ -48,7 +49,8 @@ def add_services(servicer: Any, server: Any) -> None:
 
     server.service_handler_factory = noting_arrival
     recommendations_pb2_grpc.add_RecommendationsServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    server.add_passthrough_service(health.SERVICE_NAME)  # not a call that waits its turn
+    health_pb2_grpc.add_HealthServicer_to_server(health.THIS_PROCESS, server)
 
 
 def _noted(handler: Handler) -> Handler:

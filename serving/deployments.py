@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 APPLICATION = "recommendations"
 SERVICER_FUNCTIONS = ["serving.arrival.add_services"]
 _GRPC_MESSAGE_BYTES = 16 << 20  # 1,000 events of at most 4 kB, four times over; Serve's own is 2 GB
+_SERVE_CALLS = (
+    1_000  # a last line of defence: the gateway's own limits (`serving.turns`) come first
+)
 _DRAIN_S = 1.0  # our calls take 0.1 s; Serve waits 30 s by default
 _HAPROXY_REPLICA_PORTS = (40_000, 41_000)  # Serve's own range, behind HAProxy's one port
 
@@ -76,7 +79,7 @@ class DoorGateway(Gateway):
         rank = serve.get_replica_context().rank.rank
         log_to_file(settings.logs_dir / f"gateway-{rank}.jsonl", settings.log_level)
         listen_on(settings.door.host)
-        await super().__init__(self._opener(settings), many_at_once=settings.door.many_at_once)
+        await super().__init__(self._opener(settings), settings.door)
         self._serve_metrics(settings.door, rank)
 
     def _opener(self, settings: Settings) -> OpenService:
@@ -115,8 +118,8 @@ def gateway_application(gateway: type, door: DoorSettings, *arguments: Any) -> A
     return deployment.options(
         name="gateway",
         num_replicas=door.replicas,
-        max_ongoing_requests=door.concurrent_calls,
-        max_queued_requests=door.queued_calls,
+        max_ongoing_requests=_SERVE_CALLS,
+        max_queued_requests=_SERVE_CALLS,
         graceful_shutdown_timeout_s=3.0,
         graceful_shutdown_wait_loop_s=0.1,
         health_check_period_s=2.0,

@@ -14,48 +14,48 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2
 
 from serving.arrival import Arrival, this_arrival
 from serving.codec import MAX_MANY
 from serving.field_checks import MAX_DEADLINE_MS
+from serving.health import THIS_PROCESS
 from serving.logging_setup import REQUESTS
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.ports import ShopperEvent
 from serving.refusal import Refusal, refusal_of, refuse
 from serving.reply import encode_answer, encode_valid
 from serving.service import Service
+from serving.settings import DoorSettings
+from serving.turns import Turns
 from shop.errors import (
     DependencyTimeout,
     DependencyUnavailable,
     InvalidRequest,
-    NotFound,
     Overloaded,
 )
 
 logger = logging.getLogger(__name__)
 
 _DEADLINE_KEY = "vitrine-deadline-ms"  # metadata, for callers that cannot set the field
-_SERVICES = ("", "vitrine.v1.Recommendations")
-_MAX_WATCHERS = 8  # each holds one of the door's places for calls, for as long as it likes
-_WATCH_STEP_S = 0.5
+_RETRY_BATCH_MS = 5_000  # 1,000 lists, some at a time
 # Checking 1,000 events takes 40 ms, with a token each 50 to 130 ms (two busy cores): more than so
 # many would hold up every other call.
 _FEW_EVENTS = 25
 
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
-_Serving = health_pb2.HealthCheckResponse
 
 
 class Gateway:
-    """`vitrine.v1.Recommendations` and `grpc.health.v1.Health`, for one replica."""
+    """`vitrine.v1.Recommendations`, for one replica. Its health is told by `serving.health`."""
 
-    async def __init__(self, open_service: OpenService, *, many_at_once: int) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(self, open_service: OpenService, door: DoorSettings) -> None:  # type: ignore[misc]  # Serve awaits it
         self._stack = AsyncExitStack()
         self._service = await self._stack.enter_async_context(open_service())
-        self._many_at_once = many_at_once
-        self._watchers = 0
+        self._turns = Turns(at_once=door.concurrent_calls, waiting=door.queued_calls)
+        self._streams = door.streams
+        self._many_at_once = door.many_at_once
         self._is_warm = False
+        THIS_PROCESS.speak_for(lambda: self._is_well)
         self._warming = asyncio.create_task(self._warm_up())
         self._following = asyncio.create_task(self._follow_releases())
 
@@ -105,6 +105,9 @@ class Gateway:
                 raise InvalidRequest(
                     "requests", f"has {len(request.requests)} elements, at most {MAX_MANY}"
                 )
+            if self._streams == 0:
+                raise Overloaded("too many batches are under way", _RETRY_BATCH_MS)
+            self._streams -= 1
             under_way: deque[asyncio.Task[pb.RecommendManyResponse]] = deque()
             try:
                 for index, each in enumerate(request.requests):
@@ -114,6 +117,7 @@ class Gateway:
                 while under_way:
                     yield await under_way.popleft()
             finally:
+                self._streams += 1
                 for task in under_way:
                     task.cancel()
             handling.fields["requests"] = len(request.requests)
@@ -143,42 +147,6 @@ class Gateway:
             return decode(request)
         return await asyncio.to_thread(decode, request)
 
-    async def Check(
-        self, request: health_pb2.HealthCheckRequest, grpc_context: Any
-    ) -> health_pb2.HealthCheckResponse:
-        """SERVING once a list was made by both models, while events can be kept."""
-        with _Handling(self._service, "Check", grpc_context):
-            if request.service not in _SERVICES:
-                raise NotFound(f"service {request.service!r} is not served here")
-            return self._health()
-        return health_pb2.HealthCheckResponse()
-
-    async def Watch(
-        self, request: health_pb2.HealthCheckRequest, grpc_context: Any
-    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """The state now, and again whenever it changes."""
-        with _Handling(self._service, "Watch", grpc_context):
-            if self._watchers >= _MAX_WATCHERS:
-                raise Overloaded(f"{_MAX_WATCHERS} clients watch already; use Check", 1_000)
-            self._watchers += 1
-            try:
-                told = None
-                while True:
-                    health = (
-                        self._health()
-                        if request.service in _SERVICES
-                        else _Serving(status=_Serving.SERVICE_UNKNOWN)
-                    )
-                    if health.status != told:
-                        told = health.status
-                        yield health
-                    await asyncio.sleep(_WATCH_STEP_S)
-            finally:
-                self._watchers -= 1
-
-    def _health(self) -> health_pb2.HealthCheckResponse:
-        return _Serving(status=_Serving.SERVING if self._is_well else _Serving.NOT_SERVING)
-
     async def _one(
         self, request: pb.RecommendRequest, arrival: Arrival, metadata_ms: int
     ) -> pb.RecommendResponse:
@@ -186,11 +154,9 @@ class Gateway:
         ask = service.decoder.ask(request)
         if request.validate_only:
             return encode_valid(ask, service.tables.release, service.tables.catalogue)
-        answer = await service.recommend(
-            ask,
-            start_s=arrival.at_s,
-            total_s=self._total_s(request.deadline_ms or metadata_ms, arrival),
-        )
+        total_s = self._total_s(request.deadline_ms or metadata_ms, arrival)
+        async with self._turns.turn():
+            answer = await service.recommend(ask, start_s=arrival.at_s, total_s=total_s)
         service.telemetry.answered(answer)
         return encode_answer(
             answer,
@@ -212,14 +178,15 @@ class Gateway:
         return pb.RecommendManyResponse(index=index, response=reply)
 
     def _total_s(self, asked_ms: int, arrival: Arrival) -> float:
-        """What the caller names, else what its gRPC deadline leaves, else the settings' default."""
+        """What the caller names, else the settings' default; never more than its client waits.
+
+        A client's own deadline only shortens: most are generous (5 s), and a call that has waited
+        its 100 ms in a queue is to be answered cheaply, or the queue would never get shorter.
+        """
         allowed_s = arrival.client_allows_s
-        if asked_ms:
-            total_s = min(asked_ms / 1000.0, math.inf if allowed_s is None else allowed_s)
-        elif allowed_s is not None:
-            total_s = allowed_s
-        else:
-            total_s = self._service.budgets.total_ms / 1000.0
+        total_s = (asked_ms or self._service.budgets.total_ms) / 1000.0
+        if allowed_s is not None:
+            total_s = min(total_s, allowed_s)
         if total_s <= 0.0:
             raise DependencyTimeout("door", "the deadline had passed when the call arrived")
         return total_s
@@ -265,9 +232,8 @@ class _Handling:
             code = grpc.StatusCode.CANCELLED.name  # the client went away, or we are shutting down
         seconds = time.monotonic() - self.arrival.at_s
         self._service.telemetry.finished(self._method, code, seconds)
-        if self._method not in ("Check", "Watch"):
-            self.fields |= {"code": code, "ms": round(seconds * 1000.0, 2)}
-            REQUESTS.info("%s %s", self._method, code, extra={"fields": self.fields})
+        self.fields |= {"code": code, "ms": round(seconds * 1000.0, 2)}
+        REQUESTS.info("%s %s", self._method, code, extra={"fields": self.fields})
         return isinstance(error, Exception)
 
 

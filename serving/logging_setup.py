@@ -4,6 +4,7 @@ import json
 import logging
 import logging.handlers
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class JsonLines(logging.Formatter):
         }
         line |= getattr(record, "fields", {})
         if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
+            # Not `formatException`, which prints: Ray replaces print() in its workers.
+            line["trace"] = "".join(traceback.format_exception(*record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)
 
 

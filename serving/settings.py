@@ -35,18 +35,26 @@ class DoorSettings:
     # haproxy: one port in front of all replicas, for 0.1 ms and 0.4 GB more.
     kind: Literal["direct", "haproxy"] = "direct"
     replicas: int = 1  # one process keeps two cores busy, with Triton beside it
-    # Above this many calls at once every one of them takes longer and none is finished sooner;
-    # the queue behind it holds what can still be answered within a deadline.
-    concurrent_calls: int = 32
+    # Of one replica, at about 3 ms of CPU each: more at once finish no sooner, and with 4 the last
+    # one still has most of its time left (150 calls/s on two cores that others used too: p50 81 ms
+    # with 4, 101 with 8, seconds with 32). Who waited too long gets a fallback, at half the cost.
+    concurrent_calls: int = 4
     queued_calls: int = 64
+    streams: int = 4  # RecommendMany calls at once
+    many_at_once: int = 2  # lists of one RecommendMany at once: interactive calls go between
     metrics_port: int = 9464  # of the first replica, the next have the next; 0 takes any
-    many_at_once: int = 4  # requests of one RecommendMany at a time: interactive calls go first
     warm_within_s: float = 30.0  # how long the start waits for a first good answer
 
     def __post_init__(self) -> None:
         for name in ("port", "metrics_port"):
             _require(0 <= getattr(self, name) <= 65_535, f"{name}: must be 0 to 65535")
-        for name in ("replicas", "concurrent_calls", "queued_calls", "many_at_once"):
+        for name in (
+            "replicas",
+            "concurrent_calls",
+            "queued_calls",
+            "streams",
+            "many_at_once",
+        ):
             _require(getattr(self, name) >= 1, f"{name}: must be at least 1")
         _require(self.warm_within_s > 0, "warm_within_s: must be above 0")
 

@@ -31,6 +31,7 @@ from serving.scratch import users_of
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 90.0
 HOME = {"placement": "home"}
+SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 @dataclass
@@ -324,6 +325,20 @@ def test_calls_that_find_no_room_are_shed_and_the_others_answered(door: Door) ->
     assert codes.count(grpc.StatusCode.OK) == 20  # 16 at work, 4 waiting
 
 
+def test_who_is_shed_is_told_when_to_come_back(door: Door) -> None:
+    with door.switched("stall-ranker"), ThreadPoolExecutor(20) as callers:
+        for _ in range(20):
+            callers.submit(lambda: door.recommend(deadline_ms=1_000, timeout=20))
+        eventually(lambda: door.metric("vitrine_calls_in_flight") == 20)
+        error = refusal(door.recommend)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        status = rpc_status.from_call(error)
+        assert status is not None
+        retry = error_details_pb2.RetryInfo()
+        assert status.details[0].Unpack(retry)
+        assert retry.retry_delay.ToMilliseconds() == 200
+
+
 # What others need of a door
 
 
@@ -340,18 +355,43 @@ def test_health_is_told_to_any_client_that_checks(door: Door) -> None:
     for service in ("", "vitrine.v1.Recommendations"):
         request = health_pb2.HealthCheckRequest(service=service)
         reply = door.health.Check(request, timeout=10)
-        assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        assert reply.status == SERVING
     unknown = health_pb2.HealthCheckRequest(service="vitrine.v1.Attic")
     error = refusal(lambda: door.health.Check(unknown, timeout=10))
     assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_watching_costs_a_place_only_as_long_as_it_lasts(door: Door) -> None:
-    for _ in range(20):  # more than may watch at once
+def test_whoever_watches_is_told_and_may_leave(door: Door) -> None:
+    for _ in range(70):  # more than may watch at once
         stream = door.health.Watch(health_pb2.HealthCheckRequest(), timeout=20)
-        assert next(stream).status == health_pb2.HealthCheckResponse.SERVING
+        assert next(stream).status == SERVING
         stream.cancel()
-        eventually(lambda: door.metric("vitrine_calls_in_flight") == 0)
+
+
+def test_a_door_with_too_much_to_do_is_alive(door: Door) -> None:
+    with door.switched("stall-ranker"), ThreadPoolExecutor(20) as callers:
+        calls = [
+            callers.submit(lambda: door.recommend(deadline_ms=1_500, timeout=20)) for _ in range(20)
+        ]
+        eventually(lambda: door.metric("vitrine_calls_in_flight") == 20)
+        began = time.monotonic()
+        assert door.health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == SERVING
+        assert time.monotonic() - began < 1.0
+        assert all(len(call.result().items) == 20 for call in calls)
+
+
+def test_batches_leave_room_for_single_calls(door: Door) -> None:
+    def batch() -> int:
+        requests = [pb.RecommendRequest(**HOME)] * 300
+        many = pb.RecommendManyRequest(requests=requests)
+        return sum(1 for _ in door.recommendations.RecommendMany(many, timeout=60))
+
+    with ThreadPoolExecutor(2) as callers:
+        batches = [callers.submit(batch) for _ in range(2)]
+        eventually(lambda: door.metric("vitrine_calls_in_flight") == 2)
+        for _ in range(10):
+            assert not door.recommend(timeout=10).degraded
+        assert [batch.result() for batch in batches] == [300, 300]
 
 
 def test_generic_clients_find_their_way_by_reflection(door: Door) -> None:

@@ -73,9 +73,9 @@ class SwitchedStore(MemoryEventStore):
 
 @asynccontextmanager
 async def open_twins(folder: Path) -> AsyncIterator[Service]:
-    """A service on twins, in real time, whose ranker may take a minute."""
+    """A service on twins, in real time; a call has two seconds, its ranker may take a minute."""
     shop = a_shop()
-    settings = replace(PLAIN, budgets=StageBudgets(ranking_ms=60_000.0))
+    settings = replace(PLAIN, budgets=StageBudgets(total_ms=2_000.0, ranking_ms=60_000.0))
     offers = OfferCache(
         shop.deps.release.tables.catalogue,
         BusinessSystems(shop.inventory, shop.pricing, shop.promotions),

@@ -13,8 +13,10 @@ from grpc_health.v1 import health_pb2
 
 from serving.adapters.memory import MemoryEventStore
 from serving.gateway import Gateway
+from serving.health import THIS_PROCESS
 from serving.proto import recommendations_pb2 as pb
 from serving.service import Service
+from serving.settings import DoorSettings
 from serving.telemetry import Telemetry
 from tests.unit.small_shop import SmallShop, a_shop
 
@@ -65,7 +67,7 @@ def with_gateway(
 
     async def run() -> None:
         gateway = _Gateway.__new__(_Gateway)
-        await gateway.__init__(opened, many_at_once=2)  # type: ignore[misc]  # as Serve does
+        await gateway.__init__(opened, DoorSettings())  # type: ignore[misc]  # as Serve does
         warming: Any = gateway._warming
         await asyncio.wait([warming], timeout=5.0)
         await use(gateway)
@@ -75,7 +77,7 @@ def with_gateway(
 
 
 async def health(gateway: Gateway) -> int:
-    reply = await gateway.Check(health_pb2.HealthCheckRequest(), Context())
+    reply = await THIS_PROCESS.Check(health_pb2.HealthCheckRequest(), Context())
     return int(reply.status)
 
 
