@@ -19,13 +19,13 @@ from pathlib import Path
 
 from serving.adapters.feedback_records import event_record, impression_record, read_event
 from serving.adapters.lmdb import HistoryChanges, LmdbHistories
+from serving.adapters.log_mending import mend_segments
 from serving.adapters.log_segments import (
     Position,
     SegmentFile,
     WriterFolder,
     abandoned_writers,
     claim_writer,
-    cut_torn_tail,
     records_after,
 )
 from serving.recommend.ports import EventReceipt, Impression, ShopperEvent
@@ -295,9 +295,7 @@ def open_feedback_log(
 
 
 def _recover(writer: WriterFolder, histories: LmdbHistories) -> None:
-    torn_bytes = cut_torn_tail(writer.path)
-    if torn_bytes:
-        logger.warning("%s: removed %d bytes of a record cut short", writer.name, torn_bytes)
+    mend_segments(writer, histories)
     replayed = 0
     behind = records_after(writer.path, histories.applied(writer.name))
     while records := _some(behind, _REPLAYED_AT_ONCE):

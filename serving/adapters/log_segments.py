@@ -93,8 +93,8 @@ def records_after(writer: Path, position: Position) -> Iterator[tuple[Position, 
         if number < position.segment:
             continue
         start = position.offset if number == position.segment else 0
-        for end, payload in whole_records(path.read_bytes(), start):
-            yield Position(number, end), payload
+        for record in whole_records(path.read_bytes(), start):
+            yield Position(number, record.end), record.payload
 
 
 def read_log(root: Path) -> Iterator[bytes]:
@@ -102,24 +102,6 @@ def read_log(root: Path) -> Iterator[bytes]:
     for writer in sorted(root.glob(f"{_PREFIX}*")):
         for _, payload in records_after(writer, START):
             yield payload
-
-
-def cut_torn_tail(writer: Path) -> int:
-    """Removes what a dying writer left half-written at the end; how many bytes that was."""
-    segments = segments_of(writer)
-    if not segments:
-        return 0
-    _, path = segments[-1]
-    raw = path.read_bytes()
-    whole = max((end for end, _ in whole_records(raw)), default=0)
-    if whole == 0:
-        path.unlink()  # it died before its first record
-        return len(raw)
-    if whole < len(raw):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-            os.fsync(file.fileno())
-    return len(raw) - whole
 
 
 class SegmentFile:
@@ -133,7 +115,7 @@ class SegmentFile:
         self._size_bytes = 0
         try:
             self._write(MAGIC)
-            _sync_folder(writer)  # or a crash could lose the file's very name
+            sync_folder(writer)  # or a crash could lose the file's very name
         except OSError:
             self._file.close()
             raise
@@ -183,7 +165,8 @@ class SegmentFile:
             self._file.close()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """The names of its files onto the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
