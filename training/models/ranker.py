@@ -4,7 +4,8 @@
 - Heads hang on one another over all impressions: P(cart) = P(click) · P(cart | click), likewise
   purchase: entire-space multi-task model, ESMM (Ma 2018, SIGIR). Return is given a purchase.
 - Candidates attend to the history: deep interest network, DIN (Zhou 2018), by dot product.
-- Position adds to the click logit while training and is fixed to the top of the list for serving.
+- P(click) = P(examined | position, device) · P(click | examined): position-based model (Richardson
+  2007, WWW). Serving scores everything as if it stood at the top, where examination is certain.
 
 `Ranker` learns; `ServingRanker` is what export turns into a graph: it holds one table of finished
 product features, gathers from it by row, and carries the calibration.
@@ -15,6 +16,7 @@ K attention size, M match features, U shopper features, X experts, H heads.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,9 @@ from training.models.ranker_layers import (
 
 # head → the head whose event must come first. Absent heads drop out of the chain.
 PARENT_OF = {"cart": "click", "purchase": "click"}
-MAX_POSITION = 100  # deeper positions share a bias
+MAX_POSITION = 100  # deeper positions count as this one
 _CONTEXT_EMBEDDING = 8
+_DEVICE = CONTEXT_CODES.index("device")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class RankerConfig:
     @staticmethod
     def from_json(raw: dict[str, Any]) -> "RankerConfig":
         """The configuration that `to_json` wrote."""
-        return RankerConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+        lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
+        return RankerConfig(**(raw | lists))
 
 
 class RankerTrunk(nn.Module):
@@ -141,10 +145,17 @@ class RankerTrunk(nn.Module):
         )
         contexts = [table(context_codes[:, at]) for at, table in enumerate(self.context)]
         shopper_BU = torch.cat(
-            [user_vector, summary_BK, *contexts, self.context_scale(context_values)], dim=-1
+            [
+                user_vector * math.sqrt(self.config.vector_size),  # as the product features
+                summary_BK,
+                *contexts,
+                self.context_scale(context_values),
+            ],
+            dim=-1,
         )
         first = self.candidate_share(candidate) + self.shopper_share(shopper_BU)[:, None, :]
-        return self._mixed(first.flatten(0, 1)).unflatten(0, candidate_rows.shape)
+        batch, count = candidate_rows.shape
+        return self._mixed(first.flatten(0, 1)).view(batch, count, -1)
 
     def _mixed(self, first: Tensor) -> Tensor:
         """[BN, H]: every head's own mixture of the experts' opinions, through its tower."""
@@ -173,7 +184,10 @@ class Ranker(nn.Module):
             config.vector_size,
         )
         self.trunk = RankerTrunk(config)
-        self.position_bias = nn.Parameter(torch.zeros(MAX_POSITION + 1))  # [0] = position unknown
+        devices = config.context_code_counts[_DEVICE]
+        # softplus of their sum is how much of the log chance to be looked at is lost down the list
+        self.overlooked = nn.Parameter(torch.full((MAX_POSITION + 1,), -3.0))
+        self.overlooked_on = nn.Parameter(torch.zeros(devices, MAX_POSITION + 1))
         self.scale: Tensor
         self.shift: Tensor
         self.register_buffer("scale", torch.ones(len(config.heads)))
@@ -189,11 +203,10 @@ class Ranker(nn.Module):
         user_vector: Tensor,
         candidate_rows: Tensor,
         candidate_values: Tensor,
-        positions: Tensor,
         own_kept: Tensor | None = None,
     ) -> Tensor:
-        """[B, N, H] raw conditional logits at `positions` [B, N]; see `chained`."""
-        logits = self.trunk(
+        """[B, N, H] raw logits, each given its parent and that the candidate is looked at."""
+        logits: Tensor = self.trunk(
             self.products(candidate_rows, own_kept),
             self.products(history_rows),
             history_rows,
@@ -205,13 +218,14 @@ class Ranker(nn.Module):
             candidate_rows,
             candidate_values,
         )
-        if "click" not in self.config.heads:
-            return logits
-        # Relative to the top of the list: that is where serving scores.
-        bias = self.position_bias - self.position_bias[1]
-        seen = bias[positions.clamp(max=MAX_POSITION)]
-        is_click = torch.tensor([head == "click" for head in self.config.heads])
-        return logits + seen[..., None] * is_click.to(logits)
+        return logits
+
+    def log_examined(self, positions: Tensor, context_codes: Tensor) -> Tensor:
+        """[B, N] log chance to be looked at, at positions [B, N]; 0 on top and outside of lists."""
+        at = positions.clamp(max=MAX_POSITION)
+        devices = context_codes[:, _DEVICE, None].expand_as(at)
+        lost = nn.functional.softplus(self.overlooked[at] + self.overlooked_on[devices, at])
+        return torch.where(at > 1, -lost, 0.0)
 
     def calibrated(self, logits: Tensor) -> Tensor:
         """Raw logits [..., H] after the line that `set_calibration` holds."""
@@ -224,11 +238,24 @@ class Ranker(nn.Module):
 
 
 def chained(logits: Tensor, parents: tuple[int | None, ...]) -> Tensor:
-    """[..., H] probabilities from conditional logits: each times that of its parent."""
+    """[..., H] probabilities at the top of the list: each head's own times that of its parent."""
     own = torch.sigmoid(logits).unbind(-1)
     return torch.stack(
         [own[at] if parent is None else own[at] * own[parent] for at, parent in enumerate(parents)],
         dim=-1,
+    )
+
+
+def chained_log(logits: Tensor, config: RankerConfig, log_examined: Tensor) -> tuple[Tensor, ...]:
+    """H log probabilities [...] where the candidates stood; log_examined [...] weakens clicks."""
+    own = nn.functional.logsigmoid(logits).unbind(-1)
+    firsts = [
+        log_own + log_examined if head == "click" else log_own
+        for head, log_own in zip(config.heads, own, strict=True)
+    ]
+    return tuple(
+        first if parent is None else first + firsts[parent]
+        for first, parent in zip(firsts, config.parents, strict=True)
     )
 
 

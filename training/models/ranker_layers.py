@@ -42,7 +42,7 @@ class ProductEncoder(nn.Module):
             nn.Embedding(count, embedding_size, padding_idx=0) for count in code_counts
         )
         for embedding in self.embeddings:
-            nn.init.normal_(embedding.weight, std=0.05)
+            nn.init.normal_(embedding.weight, std=0.15)
             with torch.no_grad():
                 embedding.weight[0].zero_()
         self.codes_RA: Tensor
@@ -60,7 +60,9 @@ class ProductEncoder(nn.Module):
         for at, embedding in enumerate(self.embeddings):
             if at > 0:
                 embedded = embedded + embedding(codes[..., at])
-        return torch.cat([self.vectors_RD[rows], embedded, self.statics_RS[rows]], dim=-1)
+        # Unit vectors have entries of 1 / √D; learning is quicker where all inputs are about 1.
+        vectors = self.vectors_RD[rows] * math.sqrt(self.vectors_RD.shape[1])
+        return torch.cat([vectors, embedded, self.statics_RS[rows]], dim=-1)
 
 
 class TargetAttention(nn.Module):
