@@ -29,7 +29,6 @@ from shop.errors import (
 
 _DOOR = "vitrine"
 _DEFAULT_TIMEOUT_S = 5.0
-_DEFAULT_RETRY_MS = 100
 # A machine's HTTP proxy knows nothing of a door on its own loopback or in its own network.
 _OPTIONS = (("grpc.enable_http_proxy", 0),)
 
@@ -142,7 +141,7 @@ class VitrineClient:
             case grpc.StatusCode.NOT_FOUND:
                 return NotFound(details)
             case grpc.StatusCode.RESOURCE_EXHAUSTED:
-                return Overloaded(details, _DEFAULT_RETRY_MS)
+                return Overloaded(details, _retry_after_ms(error))
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return DependencyTimeout(_DOOR, "no answer within the time given")
             case grpc.StatusCode.UNAVAILABLE:
@@ -156,11 +155,24 @@ class VitrineClient:
 
 def _invalid(error: grpc.RpcError, details: str) -> InvalidRequest:
     """The first violated field, if the door named one."""
-    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-    attached: list[any_pb2.Any] = [] if status is None else list(status.details)
-    for detail in attached:
+    for detail in _attached(error):
         violations = error_details_pb2.BadRequest()
         if detail.Unpack(violations) and violations.field_violations:
             first = violations.field_violations[0]
             return InvalidRequest(first.field, first.description)
     return InvalidRequest("request", details)
+
+
+def _retry_after_ms(error: grpc.RpcError) -> int | None:
+    """When to come back, if whoever refused the call said so."""
+    for detail in _attached(error):
+        retry = error_details_pb2.RetryInfo()
+        if detail.Unpack(retry) and retry.HasField("retry_delay"):
+            return int(retry.retry_delay.ToMilliseconds())
+    return None
+
+
+def _attached(error: grpc.RpcError) -> list[any_pb2.Any]:
+    """The google.rpc details of a refusal."""
+    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
+    return [] if status is None else list(status.details)

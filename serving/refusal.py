@@ -42,10 +42,7 @@ def refusal_of(error: Exception) -> Refusal:
         case NotFound():
             return Refusal(grpc.StatusCode.NOT_FOUND, str(error))
         case Overloaded():
-            wait = duration_pb2.Duration()
-            wait.FromMilliseconds(error.retry_after_ms)
-            retry = error_details_pb2.RetryInfo(retry_delay=wait)
-            return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error), retry)
+            return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, error.reason, _retry(error))
         case DependencyTimeout():
             return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, str(error))
         case DependencyUnavailable():
@@ -67,6 +64,14 @@ def refuse(grpc_context: Any, refusal: Refusal) -> None:
     attached.Pack(refusal.details)
     status = status_pb2.Status(code=refusal.code.value[0], message=message, details=[attached])
     grpc_context.set_trailing_metadata([(_DETAILS_KEY, status.SerializeToString())])
+
+
+def _retry(error: Overloaded) -> error_details_pb2.RetryInfo | None:
+    if error.retry_after_ms is None:
+        return None
+    wait = duration_pb2.Duration()
+    wait.FromMilliseconds(error.retry_after_ms)
+    return error_details_pb2.RetryInfo(retry_delay=wait)
 
 
 def _violations(error: InvalidRequest) -> error_details_pb2.BadRequest:

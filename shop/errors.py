@@ -37,15 +37,16 @@ class NotFound(VitrineError):
 
 
 class Overloaded(VitrineError):
-    """Shed to protect the rest; retry after `retry_after_ms`."""
+    """Shed to protect the rest; retry after `retry_after_ms`. None: nobody can say when."""
 
-    def __init__(self, reason: str, retry_after_ms: int) -> None:
+    def __init__(self, reason: str, retry_after_ms: int | None) -> None:
         super().__init__(reason, retry_after_ms)
         self.reason = reason
         self.retry_after_ms = retry_after_ms
 
     def __str__(self) -> str:
-        return f"{self.reason}; retry after {self.retry_after_ms} ms"
+        when = "later" if self.retry_after_ms is None else f"after {self.retry_after_ms} ms"
+        return f"{self.reason}; retry {when}"
 
 
 class DependencyError(VitrineError):

@@ -41,6 +41,7 @@ def test_code_zero_must_mean_unknown(column: str) -> None:
         InvalidRequest("filter", "wrong"),
         NotFound("no such release"),
         Overloaded("too much", 250),
+        Overloaded("too much", None),
         DependencyTimeout("price", "too slow"),
         DependencyUnavailable("triton", "down"),
     ],
