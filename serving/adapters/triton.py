@@ -30,8 +30,10 @@ _SERVICE = "/inference.GRPCInferenceService"
 _NORM_TOLERANCE = 1e-2  # an int8 tower is off by 4e-4; more means that this is no unit vector
 
 # A frozen server accepts calls and lets them run out, and every one would cost its whole budget.
-# After this many in a row the next ones fail at once, but for one probe now and then.
+# After so many in a row, over so long, the next ones fail at once, but for one probe now and then.
+# A busy machine (2 cores, 4 processes at work) loses several calls in a row too, but not for long.
 _FAILURES_TO_OPEN = 5
+_FAILING_S = 0.25
 _OPEN_S = 0.5  # as long as the channel's own longest wait between attempts
 _FAIR_TRIAL_S = 0.01  # running out of less time than this says more of the caller than of Triton
 _ALL_ITS_TIME = 0.9  # of the timeout: a call that was given up later than that ran out of time
@@ -99,22 +101,28 @@ class TritonModels:
 
 
 class _Circuit:
-    """Whether calling is worth it: opens after failures in a row, then lets probes through."""
+    """Whether calling is worth it: opens when nothing succeeds for a while, then probes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self._failures = 0
+        self._failures = 0  # in a row
+        self._since_s = 0.0  # when the first of them began
         self._failed_at_s = -math.inf
-        self._closed_at_s = 0.0
+        self._probe_at_s = 0.0
 
     def check(self) -> None:
         """Raises DependencyUnavailable while it is open and it is not yet time for a probe."""
-        if self._failures < _FAILURES_TO_OPEN:
+        if not self._is_open:
             return
         now_s = self.clock()
-        if now_s < self._closed_at_s:
-            raise DependencyUnavailable(_DEPENDENCY, "not asked: it failed several times in a row")
-        self._closed_at_s = now_s + _OPEN_S  # this call is the probe
+        if now_s < self._probe_at_s:
+            raise DependencyUnavailable(_DEPENDENCY, "not asked: nothing has succeeded for a while")
+        self._probe_at_s = now_s + _OPEN_S  # this call is the probe
+
+    @property
+    def _is_open(self) -> bool:
+        failing_s = self._failed_at_s - self._since_s
+        return self._failures >= _FAILURES_TO_OPEN and failing_s >= _FAILING_S
 
     def succeeded(self) -> None:
         self._failures = 0
@@ -123,10 +131,11 @@ class _Circuit:
         """Calls that were under way together tell of one bad moment, not of several in a row."""
         if began_s < self._failed_at_s:
             return
-        self._failed_at_s = self.clock()
+        if self._failures == 0:
+            self._since_s = began_s
         self._failures += 1
-        if self._failures == _FAILURES_TO_OPEN:
-            self._closed_at_s = self._failed_at_s + _OPEN_S
+        self._failed_at_s = self.clock()
+        self._probe_at_s = self._failed_at_s + _OPEN_S
 
 
 class _Model:

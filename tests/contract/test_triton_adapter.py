@@ -253,11 +253,15 @@ def test_frozen_server_is_left_alone_but_for_a_probe_now_and_then() -> None:
         twin.act = fail
         for _ in range(20):
             assert not await ask()
-        assert twin.asked == 5  # then it was left alone
+        assert twin.asked == 20  # all in one moment: not yet a reason
+        now[0] += 0.3
+        for _ in range(20):
+            assert not await ask()
+        assert twin.asked == 21  # then it was left alone
         now[0] += 0.6
         assert not await ask()
         assert not await ask()
-        assert twin.asked == 6  # one probe
+        assert twin.asked == 22  # one probe
         twin.act = twin.leave_it
         now[0] += 0.6
         assert [await ask() for _ in range(3)] == [True, True, True]
@@ -282,9 +286,9 @@ def test_server_that_outlasts_the_pipelines_own_timers_is_left_alone() -> None:
 
         await models.user_vector(some_features(), timeout_s=2.0)  # connected
         twin.act = stall
-        for _ in range(12):
+        for _ in range(60):  # 1.2 s, if each took its time
             await ask()
-        assert twin.asked == 1 + 5  # then it was left alone
+        assert 1 + 5 <= twin.asked < 40  # then it was left alone
 
     with_twin(use)
 
