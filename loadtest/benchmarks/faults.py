@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loadtest.arrivals import Arrivals, schedule
 from loadtest.audience import audience_of
-from loadtest.benchmarks.result import Grid, Result, at_most
+from loadtest.benchmarks.result import Check, Grid, Result, at_least, at_most
 from loadtest.benchmarks.stack import BenchmarkFailed, a_stack
 from loadtest.openloop import OK, CallLog, LoadPlan, run_apart
 from loadtest.traffic import SCENARIOS, make_calls
@@ -36,41 +36,57 @@ def measure(state_dir: Path, images: Path) -> Result:
         running = run_apart(LoadPlan(stack.door, at_s - WARM_UP_S, calls, timeout_s=5.0))
         time.sleep(WARM_UP_S + KILL_AT_S)
         pid = _server_pid(state_dir)
+        if not pid:
+            raise BenchmarkFailed("Triton's status file names no server to kill")
         killed_at = time.time()
         os.kill(pid, signal.SIGKILL)
         log = running.result()
+        pid_after = _server_pid(state_dir)
     killed_s = killed_at - log.began_unix_s
+    return outcome_of(log, killed_s=killed_s, killed_pid=pid, pid_after=pid_after)
+
+
+def outcome_of(log: CallLog, *, killed_s: float, killed_pid: int, pid_after: int) -> Result:
+    """What the run came to. It only holds if the kill was felt: another process, degraded calls."""
     recovered_s = _full_quality_after(log, killed_s)
-    degraded = np.array([bool(reasons) for reasons in log.degraded])
-    failed = int(np.count_nonzero(log.codes != OK))
-    marked = sorted({reason for reasons in log.degraded for reason in reasons})
+    since = [reasons for at, reasons in zip(log.at_s, log.degraded, strict=True) if at >= killed_s]
+    degraded = sum(1 for reasons in since if reasons)
+    failed = int(np.count_nonzero(log.codes != OK)) + log.event_errors
+    marked = sorted({reason for reasons in since for reason in reasons})
+    was_restarted = pid_after not in (0, killed_pid)
     return Result(
         name="faults",
         figures={
             "calls": len(log),
             "failed": failed,
-            "degraded": int(degraded.sum()),
+            "degraded": degraded,
             "full_quality_after_s": round(recovered_s, 2),
         },
         checks=(
-            at_most("failed calls when Triton is killed (kill -9)", failed, 0, ""),
+            Check(
+                "Triton after the kill",
+                "another process",
+                "another process" if was_restarted else "none, or the same",
+                was_restarted,
+            ),
+            at_least("calls that felt the kill, marked as degraded", degraded, 1, ""),
+            at_most("failed calls when Triton is killed (kill -9), events included", failed, 0, ""),
             at_most("full quality again after", recovered_s, RECOVERY_S, " s"),
         ),
         grids=(
             Grid(
                 f"{RATE_PER_S:g} calls/s, Triton killed after {killed_s:.1f} s",
                 ("calls", "failed", "degraded, and marked so", "reasons"),
-                ((str(len(log)), str(failed), str(int(degraded.sum())), ", ".join(marked)),),
+                ((str(len(log)), str(failed), str(degraded), ", ".join(marked)),),
             ),
         ),
     )
 
 
 def _server_pid(state_dir: Path) -> int:
+    """0 while there is none."""
     status = read_status(StateFolder(state_dir).run / STATUS_FILE)
-    if status is None or not status.server_pid:
-        raise BenchmarkFailed("Triton's status file names no server to kill")
-    return status.server_pid
+    return 0 if status is None else status.server_pid
 
 
 def _full_quality_after(log: CallLog, killed_s: float) -> float:

@@ -1,14 +1,17 @@
 """Start: from a fresh clone to the first answer with `make run`, and the second start."""
 
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from loadtest.benchmarks.result import Grid, Result, at_most
 from loadtest.benchmarks.stack import BenchmarkFailed
@@ -16,12 +19,13 @@ from loadtest.benchmarks.stack import BenchmarkFailed
 SECOND_START_S = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
 _UP = "gRPC door:"
-_GIVE_UP_S = 3_600.0
+_GIVE_UP_S = 3_600.0  # downloads and trainings on a slow machine
+_GIVE_UP_STOPPING_S = 120.0
 _FIRST_LINE_OF_ANSWER = "candidates scored by"
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
+class Start:
     """One `make run`, until it serves, and its stop."""
 
     answer_s: float
@@ -37,7 +41,7 @@ def measure(state_dir: Path, images: Path) -> Result:
         subprocess.run(
             ("git", "clone", "--quiet", str(_ROOT), str(clone)), check=True, stdout=sys.stderr
         )
-        first, second = _make_run(clone), _make_run(clone)
+        first, second = make_run(clone), make_run(clone)
     learnt = [line for _, line in second.lines if "training" in line.lower()]
     return Result(
         name="start",
@@ -72,7 +76,13 @@ def measure(state_dir: Path, images: Path) -> Result:
     )
 
 
-def _make_run(clone: Path) -> _Start:
+def make_run(
+    clone: Path, *, give_up_s: float = _GIVE_UP_S, stop_s: float = _GIVE_UP_STOPPING_S
+) -> Start:
+    """Runs `make run` there until it serves, then stops it.
+
+    Raises BenchmarkFailed, and kills it, if it ends first, or is not up or not down in time.
+    """
     began = time.monotonic()
     process = subprocess.Popen(
         ("make", "run"),
@@ -82,28 +92,68 @@ def _make_run(clone: Path) -> _Start:
         text=True,
         start_new_session=True,
     )
+    output = _Output(process)
     lines: list[tuple[float, str]] = []
-    answer_s = up_s = float("nan")
-    if process.stdout is None:
-        raise BenchmarkFailed("make run has no output")
-    for raw in process.stdout:
-        at_s, line = time.monotonic() - began, raw.rstrip()
-        lines.append((at_s, line))
-        sys.stderr.write(raw)
-        if _FIRST_LINE_OF_ANSWER in line:
-            answer_s = at_s
-        if _UP in line:
-            up_s = at_s
-            break
-        if at_s > _GIVE_UP_S:
-            process.kill()
-    if up_s != up_s:
-        raise BenchmarkFailed(f"`make run` ended with {process.wait()} before it served; see above")
+    answer_s = float("nan")
+    try:
+        while True:
+            line = output.next_line(began + give_up_s)
+            if line is None:
+                code = process.wait()
+                raise BenchmarkFailed(f"`make run` ended with {code} before it served; see above")
+            at_s = time.monotonic() - began
+            lines.append((at_s, line))
+            sys.stderr.write(f"{line}\n")
+            if _FIRST_LINE_OF_ANSWER in line:
+                answer_s = at_s
+            if _UP in line:
+                break
+    except _TookTooLong:
+        _kill(process)
+        last = lines[-1][1] if lines else ""
+        raise BenchmarkFailed(
+            f"`make run` was not up after {give_up_s:g} s; the last it said was {last!r}"
+        ) from None
     stopping = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: the whole group
-    process.stdout.read()
+    try:
+        while output.next_line(stopping + stop_s) is not None:
+            pass
+        process.wait(max(0.1, stopping + stop_s - time.monotonic()))
+    except (_TookTooLong, subprocess.TimeoutExpired):
+        _kill(process)
+        raise BenchmarkFailed(f"`make run` did not stop within {stop_s:g} s of Ctrl-C") from None
+    return Start(answer_s, at_s, time.monotonic() - stopping, tuple(lines))
+
+
+class _TookTooLong(Exception):
+    """A process was silent until the deadline."""
+
+
+class _Output:
+    """A process's lines, read by a thread: a pipe cannot be waited for with a deadline."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # None: the end
+        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self._lines.put(line.rstrip())
+        self._lines.put(None)
+
+    def next_line(self, deadline_s: float) -> str | None:
+        """None at the end of the output. Raises _TookTooLong at the deadline."""
+        try:
+            return self._lines.get(timeout=max(0.0, deadline_s - time.monotonic()))
+        except queue.Empty:
+            raise _TookTooLong from None
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return _Start(answer_s, up_s, time.monotonic() - stopping, tuple(lines))
 
 
 def _tells(line: str) -> bool:
