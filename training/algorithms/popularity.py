@@ -20,7 +20,7 @@ _MS_PER_DAY = 86_400_000.0
 class PopularitySettings:
     """What a deed counts, and how fast it fades."""
 
-    half_life_days: float = 30.0
+    half_life_days: float = 14.0  # Online Retail: 30 days find 4–11 % less, the world cannot tell
     purchase: float = 1.0
     cart: float = 0.1  # smooths the order of products that are rarely or never bought
     click: float = 0.02
