@@ -6,6 +6,8 @@ unload first, as often advised, would take the healthy versions away too.
 """
 
 import asyncio
+import math
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -17,18 +19,23 @@ from tritonclient.utils import InferenceServerException
 from serving.triton.canary import Canary, CanaryResult, Verdict, make_canary
 from serving.triton.process import ServerProcess
 from serving.triton.repository import InstalledVersion, installed_versions
-from serving.triton.served import ServedVersions, ask_for_reload, serve_sound_versions
+from serving.triton.served import ServedVersions, model_file, serve_sound_versions
 from serving.triton.status import ModelStatus
 from shop.errors import DependencyUnavailable
 from shop.tensors import MODELS
 
+_TRITON = "triton"
 _CANARY_TIMEOUT_S = 1.5
 _ADMIN_TIMEOUT_S = 2.0
 _LOAD_TIMEOUT_S = 45.0  # a stub that does not start within 30 s fails by itself
+_LOOK_S = 0.25
+_NO_STUB_S = 4.0  # while loading; the first stub of a busy machine took 1.5 s to appear
 # Slow canaries in a row, nobody having been answered between: some 12 s. A dead or stopped process
 # is told by Triton itself within 2 s; this is for one that runs in circles, and a batch of 16 long
 # requests on a busy machine may take seconds.
 _SLOW_LIMIT = 5
+_RELOAD_PAUSES_S = (0.0, 0.0, 2.0, 5.0, 15.0)  # of a version that breaks again and again
+_QUIET_S = 60.0
 _RETRY_S = (2.0, 10.0, 60.0, 600.0)  # for a version that Triton cannot load, though it is sound
 
 
@@ -39,9 +46,17 @@ class _Watched:
     model: str
     version: int
     canary: Canary | None = None
+    stubs: frozenset[int] = frozenset()  # processes that serve it; none where Triton does it itself
     reason: str = "is being loaded"
     slow: int = 0
     answered: int = 0
+    reloads: int = 0  # without a quiet minute between
+    reloaded_s: float = -math.inf
+
+    def may_reload(self, now_s: float) -> bool:
+        """At once when it breaks; one that keeps breaking is not loaded in a circle."""
+        pause_s = _RELOAD_PAUSES_S[min(self.reloads, len(_RELOAD_PAUSES_S) - 1)]
+        return now_s >= self.reloaded_s + pause_s
 
 
 class ModelKeeper:
@@ -81,6 +96,14 @@ class ModelKeeper:
             self._hidden.clear()
             await self._follow(versions)
         await asyncio.gather(*(self._check(watched) for watched in self._watched.values()))
+
+    def has_all_stubs(self) -> bool:
+        """Whether every process that serves a model runs, but for those that must wait."""
+        now_s = time.monotonic()
+        return all(
+            self._server.are_running(watched.stubs) or not watched.may_reload(now_s)
+            for watched in self._watched.values()
+        )
 
     def statuses(self) -> tuple[ModelStatus, ...]:
         """Every version of every model as last judged, by model and version."""
@@ -155,6 +178,20 @@ class ModelKeeper:
 
     async def _load(self, model: str) -> str:
         """ "" or what Triton says against it. Raises DependencyUnavailable if it hangs."""
+        folder = self._server.model_folder / model
+        before = self._server.stubs_below(folder)
+        loading = asyncio.create_task(self._ask_to_load(model))
+        idle_looks = 0
+        while not (await asyncio.wait({loading}, timeout=_LOOK_S))[0]:
+            # A stub that fails tells Triton why; one that is killed leaves it waiting for ever.
+            starting = self._server.stubs_below(folder) - before
+            idle_looks = 0 if starting and self._server.are_running(starting) else idle_looks + 1
+            if idle_looks * _LOOK_S > _NO_STUB_S:
+                loading.cancel()
+                raise DependencyUnavailable(_TRITON, f"hung: {model} is loaded by no process")
+        return loading.result()
+
+    async def _ask_to_load(self, model: str) -> str:
         try:
             await self._client.load_model(
                 model, headers=self._server.admin_headers, client_timeout=_LOAD_TIMEOUT_S
@@ -162,7 +199,7 @@ class ModelKeeper:
         except InferenceServerException as error:
             if error.status() == "StatusCode.DEADLINE_EXCEEDED":
                 raise DependencyUnavailable(
-                    "triton", f"hung while loading {model} for {_LOAD_TIMEOUT_S:.0f} s"
+                    _TRITON, f"hung while loading {model} for {_LOAD_TIMEOUT_S:.0f} s"
                 ) from error
             return str(error.message())
         return ""
@@ -197,19 +234,29 @@ class ModelKeeper:
             )
         except InferenceServerException as error:
             watched.reason = str(error.message())
+            return
+        file = model_file(self._server.model_folder, watched.model, watched.version)
+        watched.stubs = self._server.stubs_below(file.parent)
 
     async def _check(self, watched: _Watched) -> None:
         if watched.canary is None:
             await self._greet(watched)
             return
-        result = await watched.canary.sing(self._client, _CANARY_TIMEOUT_S)
+        if not self._server.are_running(watched.stubs):
+            # Seen here at once; a call would hang first, and Triton is not always sure.
+            result = CanaryResult(Verdict.BROKEN, "its process ended or was stopped")
+        else:
+            result = await watched.canary.sing(self._client, _CANARY_TIMEOUT_S)
         if result.verdict is Verdict.SLOW:
             result = await self._judge_slow(watched, result)
         if result.verdict is Verdict.SOUND:
             watched.slow, watched.reason = 0, ""
+            if time.monotonic() > watched.reloaded_s + _QUIET_S:
+                watched.reloads = 0
         elif result.verdict is Verdict.BROKEN and self._server.exit_code is None:
             watched.slow, watched.reason = 0, result.reason
-            await self._reload(watched)
+            if watched.may_reload(time.monotonic()):
+                await self._reload(watched)
 
     async def _judge_slow(self, watched: _Watched, slow: CanaryResult) -> CanaryResult:
         """Overload is no defect: while anybody is answered, the model is left alone."""
@@ -231,14 +278,16 @@ class ModelKeeper:
         return sum(int(entry.get("execution_count", 0)) for entry in answer["model_stats"])
 
     async def _reload(self, watched: _Watched) -> None:
-        try:
-            file = ask_for_reload(self._server.model_folder, watched.model, watched.version)
-        except FileNotFoundError:
-            await self._follow(self._seen)  # somebody took it away: put it back
-            return
-        before = self._server.stubs_of(file)
+        before, watched.canary, watched.stubs = watched.stubs, None, frozenset()
+        watched.reloads, watched.reloaded_s = watched.reloads + 1, time.monotonic()
         self._reloads[watched.model, watched.version] += 1
-        refusal = await self._load(watched.model)
+        try:
+            os.utime(model_file(self._server.model_folder, watched.model, watched.version))
+            refusal = await self._load(watched.model)
+        except FileNotFoundError:
+            refusal = "its file is gone"
         self._server.kill_stubs(before)  # a frozen one would otherwise stay for ever
         if refusal:
             await self._follow(self._seen)  # the file may be at fault, or this version for good
+        else:
+            await self._greet(watched)

@@ -106,12 +106,17 @@ class ServerProcess:
         fields = _proc_stat(self._process.pid)
         return int(fields[11]) + int(fields[12]) if fields else 0
 
-    def stubs_of(self, model_file: Path) -> frozenset[int]:
-        """Process ids of the stubs that serve this file."""
+    def are_running(self, pids: frozenset[int]) -> bool:
+        """Whether none of these processes ended or was stopped."""
+        return all((_proc_stat(pid) or ["X"])[0] not in "XZTt" for pid in pids)
+
+    def stubs_below(self, folder: Path) -> frozenset[int]:
+        """Process ids of the stubs that serve a model file below this folder."""
+        prefix = f"{folder}/".encode()
         return frozenset(
             pid
             for pid in _processes_with(self._plan.shared_memory_prefix)
-            if str(model_file).encode() in _command_line(pid)
+            if any(argument.startswith(prefix) for argument in _command_line(pid))
         )
 
     def kill_stubs(self, pids: frozenset[int]) -> None:

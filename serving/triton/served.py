@@ -54,11 +54,9 @@ def serve_sound_versions(
     return ServedVersions(releases, refused)
 
 
-def ask_for_reload(served: Path, model: str, version: int) -> Path:
-    """Make Triton's next load replace this version; returns the file that its stubs name."""
-    file = served / model / str(version) / MODEL
-    os.utime(file)
-    return file
+def model_file(served: Path, model: str, version: int) -> Path:
+    """The file that the server loads, by which its stubs can be told apart."""
+    return served / model / str(version) / MODEL
 
 
 def _manifest_of(repository: Path, version: int, key: bytes) -> Manifest:

@@ -1,8 +1,9 @@
 """Supervisor: keeps one Triton server answering, whatever happens to it.
 
-Once a second: is the process there, does it react, do all models answer? A dead or frozen server is
-killed and started again on the same ports, so that clients find it where it was; a dead or frozen
-model is loaded again (`serving.triton.models`). What it sees is in the status file.
+Once a second: does the server react, do all models answer? And ten times a second: are the
+processes there and running? A dead or frozen server is killed and started again on the same ports,
+so that clients find it where it was; a dead or frozen model is loaded again
+(`serving.triton.models`). What it sees is in the status file.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from shop.errors import DependencyUnavailable
 _log = logging.getLogger(__name__)
 
 _ROUND_S = 1.0
+_LOOK_S = 0.1  # at processes, between rounds: a few small reads
 _REPORT_S = 0.25
 _LIVE_TIMEOUT_S = 1.0
 _START_TIMEOUT_S = 30.0
@@ -122,7 +124,10 @@ class Supervisor:
                 silent += 1
                 if silent >= (_UNRESPONSIVE_LIMIT if used else _FROZEN_LIMIT):
                     return "was frozen"
-            await asyncio.sleep(max(0.0, round_ends_s - time.monotonic()))
+            while time.monotonic() < round_ends_s and keeper.has_all_stubs():
+                if not server.are_running(frozenset({server.pid})):
+                    return "was frozen"
+                await asyncio.sleep(_LOOK_S)
 
     async def _comes_up(self, client: triton.InferenceServerClient) -> bool:
         give_up_s = time.monotonic() + _START_TIMEOUT_S
