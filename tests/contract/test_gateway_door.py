@@ -432,13 +432,27 @@ def test_the_door_listens_on_the_loopback_alone(door: Door) -> None:
     assert listening
 
 
-def test_a_killed_replica_comes_back_at_the_same_address(door: Door) -> None:
+def replica_of(door: Door) -> psutil.Process:
     (replica,) = [
         process
         for process in psutil.Process(door.process.pid).children(recursive=True)
         if "ServeReplica" in " ".join(process.cmdline())
     ]
-    replica.kill()
+    return replica
+
+
+def test_busy_neighbours_do_not_starve_the_door(door: Door) -> None:
+    assert replica_of(door).nice() == psutil.Process().nice()
+
+
+def test_the_door_loads_no_training_code(door: Door) -> None:
+    loaded = {mapped.path for mapped in replica_of(door).memory_maps()}
+    assert not [path for path in loaded if "/torch/" in path]
+    assert replica_of(door).memory_info().rss < 400 << 20
+
+
+def test_a_killed_replica_comes_back_at_the_same_address(door: Door) -> None:
+    replica_of(door).kill()
 
     def answers() -> bool:
         try:
