@@ -25,7 +25,7 @@ from serving.triton.repository import (
     keep_versions,
     remove_version,
 )
-from serving.triton.status import TritonStatus, read_status
+from serving.triton.status import LOADING, TritonStatus, read_status
 from shop.errors import NotFound, ReleaseRejected
 from shop.release import Manifest
 
@@ -33,6 +33,7 @@ PROMOTIONS = "promotions.jsonl"
 _READY_WITHIN_S = 30.0  # loading takes 1 to 3 s on two cores
 _STATUS_FRESH_MS = 10_000  # an older status is of a supervisor that is gone
 _LOOK_EVERY_S = 0.1
+_SURELY_REFUSED_S = 3.0  # a version that is being mended is ready by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,20 +179,22 @@ def _versions(release: str | None, shelf: Shelf, key: bytes) -> frozenset[int]:
 def _wait_until_served(manifest: Manifest, status_file: Path, within_s: float) -> None:
     """Returns at once where no Triton runs: it will load what it finds when it starts."""
     give_up_s = time.monotonic() + within_s
+    refused_looks = 0
     while (status := _fresh_status(status_file)) is not None:
         if status.is_ready(manifest.version):
             return
-        if time.monotonic() > give_up_s:
-            reasons = sorted(
-                f"{model.model}: {model.reason}"
-                for model in status.models
-                if model.version == manifest.version and not model.is_ready
-            )
+        reasons = _reasons(status, manifest.version)
+        refused_looks = refused_looks + 1 if reasons and LOADING not in reasons else 0
+        if time.monotonic() > give_up_s or refused_looks * _LOOK_EVERY_S > _SURELY_REFUSED_S:
             raise ReleaseRejected(
-                f"{manifest.release} is not answered by Triton within {within_s:.0f} s: "
-                + ("; ".join(reasons) or "it was not loaded")
+                f"{manifest.release} is not answered by Triton: "
+                + ("; ".join(sorted(reasons)) or "it was not loaded")
             )
         time.sleep(_LOOK_EVERY_S)
+
+
+def _reasons(status: TritonStatus, version: int) -> set[str]:
+    return {m.reason for m in status.models if m.version == version and not m.is_ready}
 
 
 def _fresh_status(status_file: Path) -> TritonStatus | None:

@@ -20,7 +20,7 @@ from serving.triton.canary import Canary, CanaryResult, Verdict, make_canary
 from serving.triton.process import ServerProcess
 from serving.triton.repository import InstalledVersion, installed_versions
 from serving.triton.served import ServedVersions, model_file, serve_sound_versions
-from serving.triton.status import ModelStatus
+from serving.triton.status import LOADING, ModelStatus
 from shop.errors import DependencyUnavailable
 from shop.tensors import MODELS
 
@@ -47,7 +47,7 @@ class _Watched:
     version: int
     canary: Canary | None = None
     stubs: frozenset[int] = frozenset()  # processes that serve it; none where Triton does it itself
-    reason: str = "is being loaded"
+    reason: str = LOADING
     slow: int = 0
     answered: int = 0
     reloads: int = 0  # without a quiet minute between

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 STATUS_FILE = "triton.json"  # in the state folder's run/
+LOADING = "is being loaded"  # the reason of a version that is not judged yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,10 +121,15 @@ class RunningTriton:
                     found[int(entry.name)] = line
         return found
 
-    def stub(self, model: str, version: int = 1) -> int:
-        """The process id of a version's stub."""
+    def stubs(self, model: str, version: int = 1) -> list[int]:
+        """The process ids of a version's stubs, starting ones among them."""
         file = f"{self.state}/run/triton_models/{model}/{version}/model.onnx"
-        return next(pid for pid, line in self.processes().items() if file in line)
+        return [pid for pid, line in self.processes().items() if file in line]
+
+    def stub(self, model: str, version: int = 1) -> int:
+        """The one stub of a version."""
+        (pid,) = self.stubs(model, version)
+        return pid
 
 
 def tensors(inputs: dict[str, NDArray[np.generic]]) -> list[triton.InferInput]:

@@ -17,13 +17,17 @@ import pytest
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
+from export.command import shelf_of
+from export.promote import promote, rollback
+from serving.adapters.release_files import current_release
 from serving.triton.process import shared_memory_prefix
 from serving.triton.repository import MODEL, install_version, keep_versions
 from serving.triton.status import STATUS_FILE
+from shop.errors import ReleaseRejected
 from shop.release import MANIFEST
 from shop.tensors import MODELS, RANKER, USER_TOWER
 from tests.contract.running_triton import RunningTriton, a_state, is_alive, tensors
-from tests.contract.small_release import PRODUCT_COUNT, SCHEMA, a_release, sign, some_inputs
+from tests.contract.small_release import KEY, PRODUCT_COUNT, SCHEMA, a_release, sign, some_inputs
 
 RECOVERY_S = 10.0  # the promise: full quality again within
 
@@ -131,6 +135,17 @@ def test_frozen_stub_is_replaced(triton: RunningTriton) -> None:
     os.kill(frozen, signal.SIGSTOP)
     triton.eventually(lambda: _answers(triton, USER_TOWER, 1), RECOVERY_S + 2)
     triton.eventually(lambda: not is_alive(frozen))
+
+
+def test_stubs_that_are_killed_while_they_start_do_not_hang_the_load(
+    triton: RunningTriton,
+) -> None:
+    until_s = time.monotonic() + 1.5
+    while time.monotonic() < until_s:
+        for pid in triton.stubs(RANKER, 1):
+            os.kill(pid, signal.SIGKILL)
+    triton.eventually(lambda: _answers(triton, RANKER, 1), 2 * RECOVERY_S)
+    triton.eventually(lambda: triton.is_ready(1, 2))
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
@@ -257,6 +272,29 @@ def test_release_with_other_tensors_takes_the_place_of_the_old_one(tmp_path: Pat
         assert triton.infer(RANKER, inputs, version=2).shape == (1, 64, 2)
         triton.eventually(lambda: "another configuration" in _reason(triton, RANKER, 1))
         assert triton.status.restarts == 0
+
+
+def test_promotion_and_rollback_wait_for_the_running_server(tmp_path: Path) -> None:
+    shelf = shelf_of(a_state(tmp_path / "state", versions=()))
+    for version in (1, 2, 3):
+        a_release(shelf.releases_root, version=version, seed=version)
+    with RunningTriton(tmp_path / "state") as triton:
+        for version in (1, 2):
+            promote(f"r000{version}-seed{version}", shelf, KEY)
+            assert current_release(shelf.releases_root) == f"r000{version}-seed{version}"
+            assert _answers(triton, RANKER, version)
+        rollback(shelf, KEY)
+        assert _answers(triton, RANKER, 1)
+
+        (shelf.releases_root / "r0003-seed3" / "ranker.onnx").write_bytes(b"no graph")
+        sign(shelf.releases_root / "r0003-seed3", "r0003-seed3", 3)
+        with pytest.raises(
+            ReleaseRejected, match=r"r0003-seed3 is not answered by Triton: .*INVALID"
+        ):
+            promote("r0003-seed3", shelf, KEY)
+        assert current_release(shelf.releases_root) == "r0001-seed1"
+        triton.eventually(lambda: {m.version for m in triton.status.models} == {1, 2})
+        assert triton.is_ready(1, 2)
 
 
 def test_overloaded_model_is_left_alone(tmp_path: Path) -> None:
