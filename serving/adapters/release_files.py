@@ -103,14 +103,18 @@ def load_tables(folder: Path, manifest: Manifest) -> ReleaseTables:
         vectors_shape = np.load(folder / VECTORS_FILE, mmap_mode="r").shape
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise ReleaseRejected(f"{manifest.release} cannot be loaded: {error!r}") from error
+    if "purchase" not in schema.heads:
+        raise ReleaseRejected(f"{manifest.release}: the ranker has no purchase head, so no value")
     rows = catalogue.product_count + 1
-    _check_shapes(
+    _check_fit(
         manifest.release,
         {
             f"{NEIGHBOURS_FILE} rows": (neighbours.rows.shape[0], rows),
             f"{NEIGHBOURS_FILE} scores": (neighbours.scores.shape, neighbours.rows.shape),
             f"{POPULARITY_FILE} popularity": (popularity.shape, (rows,)),
             f"{POPULARITY_FILE} popular_rows": (popular_rows.shape, (rows - 1,)),
+            f"{POPULARITY_FILE} popular_rows beyond": (_beyond(popular_rows, rows), 0),
+            f"{NEIGHBOURS_FILE} rows beyond": (_beyond(neighbours.rows, rows), 0),
             VECTORS_FILE: (vectors_shape, (rows, schema.vector_size)),
         },
     )
@@ -125,7 +129,12 @@ def load_tables(folder: Path, manifest: Manifest) -> ReleaseTables:
     )
 
 
-def _check_shapes(release: str, pairs: dict[str, tuple[Any, Any]]) -> None:
+def _beyond(rows: NDArray[Any], row_count: int) -> int:
+    """How many of `rows` are no catalogue row."""
+    return int(np.count_nonzero((rows < 0) | (rows >= row_count)))
+
+
+def _check_fit(release: str, pairs: dict[str, tuple[Any, Any]]) -> None:
     for name, (found, needed) in pairs.items():
         if found != needed:
             raise ReleaseRejected(f"{release}: {name} is {found}, the catalogue needs {needed}")

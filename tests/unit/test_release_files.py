@@ -1,6 +1,7 @@
 """Reading a release folder: nothing is used that was not signed, nothing mixed is loaded."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from serving.adapters.release_files import (
 )
 from shop.errors import NotFound, ReleaseRejected
 from shop.release import MANIFEST, REQUIRED_FILES
-from tests.contract.small_release import KEY, PRODUCT_COUNT, a_release, sign
+from tests.contract.small_release import KEY, PRODUCT_COUNT, SCHEMA, a_release, sign
 
 
 def test_sound_release_is_accepted(tmp_path: Path) -> None:
@@ -125,3 +126,19 @@ def test_active_release_is_named_by_the_pointer(tmp_path: Path) -> None:
     (tmp_path / "CURRENT").write_text("")
     with pytest.raises(NotFound, match="is empty"):
         current_release(tmp_path)
+
+
+def test_neighbour_that_is_no_product_is_rejected_before_it_can_crash_a_call(
+    tmp_path: Path,
+) -> None:
+    folder, _ = a_release(tmp_path)
+    rows = np.full((PRODUCT_COUNT + 1, 3), PRODUCT_COUNT + 1, np.int32)
+    np.savez(folder / "neighbours.npz", rows=rows, scores=np.ones(rows.shape, np.float32))
+    with pytest.raises(ReleaseRejected, match="rows beyond is 63, the catalogue needs 0"):
+        load_tables(folder, sign(folder, folder.name, 1))
+
+
+def test_release_without_a_purchase_head_is_rejected(tmp_path: Path) -> None:
+    release = a_release(tmp_path, schema=replace(SCHEMA, heads=("click",)))
+    with pytest.raises(ReleaseRejected, match="no purchase head"):
+        load_tables(*release)
