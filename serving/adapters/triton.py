@@ -101,7 +101,11 @@ class TritonModels:
 
 
 class _Circuit:
-    """Whether calling is worth it: opens when nothing succeeds for a while, then probes."""
+    """Whether calling is worth it: opens when nothing succeeds for a while, then probes.
+
+    Not `recommend.breaker`, which counts one ask at a time and must hear how each went: here many
+    calls fail in one moment, and one that was given up early says nothing of the server.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
