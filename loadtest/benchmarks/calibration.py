@@ -1,5 +1,6 @@
 """Calibration: whether what the ranker says happens as often as it says, per head."""
 
+import re
 from pathlib import Path
 
 from loadtest.benchmarks.result import Grid, Result, at_most
@@ -7,15 +8,16 @@ from loadtest.benchmarks.stack import BenchmarkFailed
 from loadtest.current import current_manifest
 
 ECE = 0.02
+_ECE = re.compile(r"ranker (\w+) test ece")
 
 
 def measure(state_dir: Path, images: Path) -> Result:
     """Expected calibration error of each head on the newest, unseen time window."""
     manifest = current_manifest(state_dir)
     errors = {
-        name.removeprefix("ece_"): value
+        found[1]: value
         for name, value in sorted(manifest.metrics.items())
-        if name.startswith("ece_")
+        if (found := _ECE.fullmatch(name))
     }
     if not errors:
         raise BenchmarkFailed(f"{manifest.release} carries no calibration metrics")

@@ -14,6 +14,7 @@ history_ms = 500
 tower_ms = 500
 index_ms = 500
 ranking_ms = 500
+lookups_ms = 250
 """
 
 
