@@ -27,6 +27,7 @@ from serving.stack.folder import StateFolder
 from shop.errors import VitrineError
 from shop.release import HISTORIES_FILE, Manifest
 from simulator.world import WORLD, WorldSettings, generate
+from training.data.progress import Progress as ShowProgress
 from training.data.snapshot import SnapshotManifest, read_snapshot_manifest
 from training.data.sources import snapshot_for
 
@@ -55,26 +56,35 @@ class _Steps:
         self._console = Console()
 
     @contextmanager
-    def step(self, name: str) -> Iterator["_Bar"]:
+    def step(self, name: str) -> Iterator[ShowProgress]:
         began = time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        quiet = not self._console.is_terminal  # a bar in a log is a blank line
-        with Progress(*columns, console=self._console, transient=True, disable=quiet) as progress:
-            yield _Bar(progress, progress.add_task(name, total=1.0), name)
+        if self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            with Progress(*columns, console=self._console, transient=True) as progress:
+                yield _bar(progress, progress.add_task(name, total=1.0), name)
+        else:
+            yield self._lines(name)
         took_s = time.monotonic() - began
         if took_s >= _WORTH_A_LINE_S:
             self._console.print(f"{name} ({took_s:.1f} s)", highlight=False)
 
+    def _lines(self, name: str) -> ShowProgress:
+        """For logs, where a bar is a blank line: each part of the step once, when it begins."""
+        told = {"", "done"}
 
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    progress: Progress
-    task: TaskID
-    name: str
+        def show(part: str, share: float) -> None:
+            if part not in told:
+                told.add(part)
+                self._console.print(f"  {name}: {part} …", highlight=False)
 
-    def __call__(self, step: str, share: float) -> None:
-        description = f"{self.name}: {step}" if step else self.name
-        self.progress.update(self.task, description=description, completed=share)
+        return show
+
+
+def _bar(progress: Progress, task: TaskID, name: str) -> ShowProgress:
+    def show(part: str, share: float) -> None:
+        progress.update(task, description=f"{name}: {part}" if part else name, completed=share)
+
+    return show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
