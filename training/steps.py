@@ -31,6 +31,7 @@ from training.model_folder import (
 )
 from training.models.two_tower import load_two_tower
 from training.retrieval import LIST_SIZES, next_questions, recalls, window_questions
+from training.served_list import ServedRetriever
 from training.settings import TrainingSettings
 from training.split import Split
 from training.wishes import wishes_before
@@ -38,6 +39,7 @@ from training.wishes import wishes_before
 WORK = "work"
 _TWO_TOWER_FILES = (TWO_TOWER_WEIGHTS, TWO_TOWER_CONFIG, VECTORS_FILE)
 _RANKER_FILES = (RANKER_WEIGHTS, RANKER_CONFIG)
+_SERVED_QUESTIONS = 2000  # 500 candidates are ranked for each: 5 ms
 _QUESTIONS = {"next": next_questions, "window": window_questions}
 
 
@@ -136,8 +138,10 @@ def _ship_two_tower(job: Job, fingerprint: str, progress: Progress) -> None:
 
 
 def _ship_ranker(job: Job, fingerprint: str, progress: Progress) -> None:
-    progress("ranker", 0.0)
+    progress("judging the served list", 0.0)
     _copy(job, (*_TWO_TOWER_FILES, *_RANKER_FILES))
+    served = ServedRetriever.read(job.snapshot, job.out, job.schema)
+    _judge(job, "served", served, limit=_SERVED_QUESTIONS)
 
 
 def _copy(job: Job, names: tuple[str, ...]) -> None:
@@ -146,15 +150,16 @@ def _copy(job: Job, names: tuple[str, ...]) -> None:
         write_whole(job.out / name, lambda part, source=source: shutil.copyfile(source, part))
 
 
-def _judge(job: Job, name: str, retriever: Retriever) -> None:
+def _judge(job: Job, name: str, retriever: Retriever, *, limit: int | None = None) -> None:
     """Recall on the test window, under both protocols of `training.retrieval`."""
+    limit = min(limit or job.settings.test_questions, job.settings.test_questions)
     for protocol, ask in _QUESTIONS.items():
         questions = ask(
             job.snapshot,
             job.schema,
             start_ms=job.split.calibration_end_ms,
             end_ms=job.split.test_end_ms,
-            limit=job.settings.test_questions,
+            limit=limit,
             seed=job.seed,
         )
         found = recalls(retriever, questions, LIST_SIZES)
@@ -201,7 +206,8 @@ STEPS: dict[str, Step] = {
         _ship_ranker,
         "ranker",
         (*_TWO_TOWER_FILES, *_RANKER_FILES),
-        needs=("learn ranker",),
+        needs=("learn ranker", "ship item-item", "ship popularity"),
         is_shipped=True,
+        share=0.05,
     ),
 }
