@@ -114,36 +114,13 @@ def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
     )
     import ray  # after its environment is set: it reads some of it when imported
     from ray import serve as ray_serve
-    from ray.serve.config import HTTPOptions, gRPCOptions
 
     try:
-        if settings.ray.address:
-            ray.init(address=settings.ray.address, namespace="vitrine", log_to_driver=False)
-        else:
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            ray.init(
-                num_cpus=settings.door.replicas + 1,  # room for a replica that takes over
-                num_gpus=0,
-                include_dashboard=False,
-                object_store_memory=settings.ray.object_store_mb * _MEGABYTE,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=scratch,
-                namespace="vitrine",
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-            )
+        try:
+            _start_ray(settings, scratch, http_port=free[4])
+        except (RuntimeError, OSError, ray.exceptions.RayError) as error:
+            raise GatewayFailed(f"Ray did not start: {_last_line(error)}") from error
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray put its own there
-        by_haproxy = settings.door.kind == "haproxy"
-        ray_serve.start(
-            proxy_location="HeadOnly" if by_haproxy else "Disabled",
-            # Without a host Serve starts no proxy and no HTTP server: nobody speaks HTTP here.
-            http_options=HTTPOptions(host=settings.door.host, port=free[4])
-            if by_haproxy
-            else HTTPOptions(host=None),
-            grpc_options=gRPCOptions(
-                port=settings.door.port, grpc_servicer_functions=SERVICER_FUNCTIONS
-            ),
-        )
         yield
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -151,6 +128,45 @@ def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
         if ray.is_initialized():
             ray_serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
+
+
+def _start_ray(settings: Settings, scratch: str, *, http_port: int) -> None:
+    import ray
+    from ray import serve as ray_serve
+    from ray.serve.config import HTTPOptions, gRPCOptions
+
+    if settings.ray.address:
+        ray.init(address=settings.ray.address, namespace="vitrine", log_to_driver=False)
+    else:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        ray.init(
+            num_cpus=settings.door.replicas + 1,  # room for a replica that takes over
+            num_gpus=0,
+            include_dashboard=False,
+            object_store_memory=settings.ray.object_store_mb * _MEGABYTE,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=scratch,
+            namespace="vitrine",
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    by_haproxy = settings.door.kind == "haproxy"
+    ray_serve.start(
+        proxy_location="HeadOnly" if by_haproxy else "Disabled",
+        # Without a host Serve starts no proxy and no HTTP server: nobody speaks HTTP here.
+        http_options=HTTPOptions(host=settings.door.host, port=http_port)
+        if by_haproxy
+        else HTTPOptions(host=None),
+        grpc_options=gRPCOptions(
+            port=settings.door.port, grpc_servicer_functions=SERVICER_FUNCTIONS
+        ),
+    )
+
+
+def _last_line(error: BaseException) -> str:
+    """Of a message that may hold a whole trace from another process."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else repr(error)
 
 
 def _deploy(gateway: type[Gateway], settings: Settings) -> None:

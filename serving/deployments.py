@@ -63,11 +63,12 @@ def _haproxy_environment(scratch: str, free_ports: list[int]) -> dict[str, str]:
     return ports | {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{scratch}/haproxy/haproxy.cfg",
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{scratch}/haproxy/admin.sock",
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": f"{scratch}/haproxy",
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{scratch}/haproxy/server-state",
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{scratch}/haproxy/metrics.sock",
+        # Short names: Serve puts 57 bytes between folder and file, HAProxy allows 97 for a socket.
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{scratch}/h/cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{scratch}/h/a",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": f"{scratch}/h",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{scratch}/h/state",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{scratch}/h/m",
     }
 
 

@@ -73,11 +73,11 @@ def _target(link: Path) -> str:
 
 def main() -> int:
     """Waits for the maker's end, then stops the folder's users and removes it."""
-    folder = sys.argv[1]
+    folder, maker = sys.argv[1], os.getppid()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # it must outlive the others
     sys.stdin.buffer.read()
-    stop_all(users_of(folder), within_s=_GRACE_S)
+    stop_all((user for user in users_of(folder) if user.pid != maker), within_s=_GRACE_S)
     shutil.rmtree(folder, ignore_errors=True)
     return 0
 

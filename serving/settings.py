@@ -35,10 +35,10 @@ class DoorSettings:
     # haproxy: one port in front of all replicas, for 0.1 ms and 0.4 GB more.
     kind: Literal["direct", "haproxy"] = "direct"
     replicas: int = 1  # one process keeps two cores busy, with Triton beside it
-    # Of one replica, at about 3 ms of CPU each: more at once finish no sooner, and with 4 the last
-    # one still has most of its time left (150 calls/s on two cores that others used too: p50 81 ms
-    # with 4, 101 with 8, seconds with 32). Who waited too long gets a fallback, at half the cost.
-    concurrent_calls: int = 4
+    # Of one replica, at about 3 ms of CPU each: more at once finish no sooner, and all late.
+    # 150 calls/s on two cores with five other busy processes: p99 166 ms with 4, 128 with 8, 525
+    # with 12; alone it hardly matters. Who waited too long gets a fallback, at half the cost.
+    concurrent_calls: int = 8
     queued_calls: int = 64
     streams: int = 4  # RecommendMany calls at once
     many_at_once: int = 2  # lists of one RecommendMany at once: interactive calls go between
