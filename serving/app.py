@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from serving.adapters.key_files import read_key
+from serving.adapters.release_files import current_release, read_release_manifest
 from serving.client import VitrineClient
 from serving.deployments import (
     APPLICATION,
@@ -49,10 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 after a clean stop, 1 if it could not serve; the reason is on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        settings = load_settings(options.settings)
+        settings = _with_absolute_paths(load_settings(options.settings))
         log_to_stderr(settings.log_level)
+        _check_release(settings)
         serve(
-            _with_absolute_paths(settings),
+            settings,
             ports_file=options.ports_file,
             die_with_parent=options.die_with_parent,
         )
@@ -88,6 +91,15 @@ def serve(
             _wait_for_the_end_of(parent if die_with_parent else None)
     except KeyboardInterrupt:
         logger.info("stopped")
+
+
+def _check_release(settings: Settings) -> None:
+    """Says within a second what the gateway would say after Ray has started three times.
+
+    Raises NotFound, ReleaseRejected or SettingsRejected. The files are left to the gateway.
+    """
+    folder = settings.releases_dir / current_release(settings.releases_dir)
+    read_release_manifest(folder, read_key(settings.release_key_file))
 
 
 def _with_absolute_paths(settings: Settings) -> Settings:

@@ -11,6 +11,7 @@ from serving.gateway import Gateway, OpenService
 from serving.logging_setup import log_to_file
 from serving.service import open_service
 from serving.settings import DoorSettings, Settings
+from shop.errors import VitrineError
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,11 @@ class DoorGateway(Gateway):
         rank = serve.get_replica_context().rank.rank
         log_to_file(settings.logs_dir / f"gateway-{rank}.jsonl", settings.log_level)
         listen_on(settings.door.host)
-        await super().__init__(self._opener(settings), settings.door)
+        try:
+            await super().__init__(self._opener(settings), settings.door)
+        except VitrineError as error:
+            logger.error("the gateway cannot start: %s", error)  # Serve tells only that it did not
+            raise
         self._serve_metrics(settings.door, rank)
 
     def _opener(self, settings: Settings) -> OpenService:
