@@ -33,6 +33,8 @@ class Quotas:
     popular: int = 40
     exploration: int = 20  # the pool of the exploration slots
     candidates: int = 500  # N ≈ 500 by design; the ranker's longest bucket
+    # So many are asked stock and price of, because some are gone: in the world one in eight.
+    looked_up: int = 600
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -40,6 +42,8 @@ class Quotas:
                 raise ValueError(f"{name}: must not be below 0")
         if not 0 < self.candidates <= 500:
             raise ValueError("candidates: must be 1 to 500, the longest list the ranker takes")
+        if self.looked_up < self.candidates:
+            raise ValueError("looked_up: must be at least candidates")
         if self.two_tower + self.item_item + self.history + self.popular == 0:
             raise ValueError("two_tower: 0 like all other sources, so nothing could be proposed")
 
@@ -60,10 +64,10 @@ class Proposal:
         return int(self.rows.size)
 
 
-def interleave(proposals: Sequence[Proposal], quotas: Quotas) -> Candidates:
-    """At most `quotas.candidates` products, each source in proportion to its quota."""
+def interleave(proposals: Sequence[Proposal], quotas: Quotas, count: int) -> Candidates:
+    """At most `count` products, each source in proportion to its quota."""
     keys = [_interleaved_keys(proposal, quotas) for proposal in proposals]
-    return _merge(proposals, keys, quotas.candidates)
+    return _merge(proposals, keys, count)
 
 
 def stack(proposals: Sequence[Proposal], count: int) -> Candidates:

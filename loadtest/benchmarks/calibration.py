@@ -28,8 +28,16 @@ def measure(state_dir: Path, images: Path) -> Result:
         grids=(
             Grid(
                 f"Expected calibration error on the test window of {manifest.release}",
-                ("head", "ECE"),
-                tuple((head, f"{value:.4f}") for head, value in errors.items()),
+                ("head", "ECE", "with bins of equally many examples", "positives"),
+                tuple(
+                    (
+                        head,
+                        f"{value:.4f}",
+                        f"{manifest.metrics[f'ranker {head} test ece, equal mass']:.4f}",
+                        f"{manifest.metrics[f'ranker {head} test positives']:.0f}",
+                    )
+                    for head, value in errors.items()
+                ),
             ),
         ),
     )

@@ -18,7 +18,7 @@ from shop.release import INDEX_FILE
 CALLS = 200
 _WARM_UP = 20
 CANDIDATES = 500
-NEAREST = 350  # as many as the served path asks the index for
+NEAREST = 600  # as many as the served path asks the index for
 
 
 @dataclass(frozen=True, slots=True)

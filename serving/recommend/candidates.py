@@ -63,12 +63,11 @@ class _Search:
 
 
 async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> Found:
-    """At most `quotas.candidates` products inside the filter, best first, none of them excluded.
+    """At most `quotas.looked_up` products inside the filter, best first, none of them excluded.
 
     With a filter that is not strict, a short list is followed by products from outside it.
     """
-    quotas = call.deps.settings.quotas
-    allowed = _allowed(call)
+    quotas, allowed = call.deps.settings.quotas, _allowed(call)
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(_from_two_tower(call, features, allowed))
         await asyncio.sleep(0)  # its question goes out before we work on the rest
@@ -76,15 +75,21 @@ async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> 
         beside = _beside(search, allowed)
     user_vector, nearest = asked.result()
     if nearest is None:
-        candidates = stack(_instead(search, allowed), quotas.candidates)
+        candidates = stack(_instead(search, allowed), _reach(call))
     else:
-        candidates = interleave([nearest, *beside], quotas)
+        candidates = interleave([nearest, *beside], quotas, _reach(call))
     candidates = _without(candidates, call.excluded_rows)
     if call.ask.promotions:
         candidates = _with_promoted(candidates, search, allowed)
     if call.ask.filter is not None and not call.ask.strict_filtering:
         candidates = _filled(candidates, search)
     return Found(candidates, user_vector, search.item_item, fallback=nearest is None)
+
+
+def _reach(call: Call) -> int:
+    """How many to find. Promoted products come last and must not be cut off again."""
+    quotas = call.deps.settings.quotas
+    return quotas.candidates if call.ask.promotions else quotas.looked_up
 
 
 def _allowed(call: Call) -> RowMask | None:
@@ -122,9 +127,9 @@ def _instead(search: _Search, allowed: RowMask | None) -> list[Proposal]:
     """What stands in for the two-tower model: item–item, then popular in the categories at hand."""
     quotas = search.call.deps.settings.quotas
     return [
-        search.item_item_first(quotas.candidates, allowed),
+        search.item_item_first(quotas.looked_up, allowed),
         from_history(search.history, quotas.history, allowed),
-        search.popular_nearby(quotas.candidates, allowed),
+        search.popular_nearby(quotas.looked_up, allowed),
     ]
 
 
@@ -179,7 +184,8 @@ async def _from_two_tower(
     if quota == 0:  # switched off: the vector is for the ranker alone
         none = Proposal(Source.TWO_TOWER, np.zeros(0, np.int64), np.zeros(0, np.float32))
         return user_vector, none
-    count = quota + call.excluded_rows.size  # those may be among the nearest
+    # What others leave free is filled from here; excluded products may be among the nearest.
+    count = max(quota, _reach(call)) + call.excluded_rows.size
     return user_vector, await _nearest(call, user_vector, count, allowed)
 
 

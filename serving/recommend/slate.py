@@ -19,8 +19,8 @@ from shop.slate import Contenders, Slate, Wishes, arrange
 
 
 def keep_eligible(call: Call, found: Found, offers: Offers) -> tuple[Found, Offers]:
-    """`found` with the M candidates that may be shown, and their offers."""
-    places = np.flatnonzero(may_be_shown(call, offers))
+    """`found` with the candidates that may be shown, as many as are ranked, and their offers."""
+    places = np.flatnonzero(may_be_shown(call, offers))[: call.deps.settings.quotas.candidates]
     eligible = replace(found, candidates=found.candidates.taken(places))
     return eligible, offers.taken(places)
 

@@ -27,14 +27,16 @@ def quotas(**counts: int) -> Quotas:
 
 def test_a_source_with_twice_the_quota_appears_twice_as_often() -> None:
     blended = interleave(
-        [proposal(TOWER, 1, 2, 3, 4), proposal(ITEM_ITEM, 5, 6)], quotas(two_tower=4, item_item=2)
+        [proposal(TOWER, 1, 2, 3, 4), proposal(ITEM_ITEM, 5, 6)],
+        quotas(two_tower=4, item_item=2),
+        9,
     )
     assert blended.rows.tolist() == [1, 5, 2, 3, 6, 4]
 
 
 def test_a_product_of_two_sources_stands_once_and_keeps_both_scores() -> None:
     blended = interleave(
-        [proposal(TOWER, 1, 2), proposal(ITEM_ITEM, 2, 3)], quotas(two_tower=2, item_item=2)
+        [proposal(TOWER, 1, 2), proposal(ITEM_ITEM, 2, 3)], quotas(two_tower=2, item_item=2), 9
     )
     assert blended.rows.tolist() == [1, 2, 3]
     assert blended.source_scores[1, [TOWER, ITEM_ITEM]].tolist() == [0.5, 1.0]
@@ -44,7 +46,8 @@ def test_a_product_of_two_sources_stands_once_and_keeps_both_scores() -> None:
 def test_a_source_beyond_its_quota_fills_what_others_left_free() -> None:
     blended = interleave(
         [proposal(TOWER, 1, 2, 3, 4, 5), proposal(ITEM_ITEM)],
-        quotas(two_tower=2, item_item=2, candidates=4),
+        quotas(two_tower=2, item_item=2),
+        4,
     )
     assert blended.rows.tolist() == [1, 2, 3, 4]
 
@@ -53,6 +56,7 @@ def test_exploration_comes_after_every_quota_and_before_what_exceeds_one() -> No
     blended = interleave(
         [proposal(TOWER, 1, 2, 3), proposal(Source.EXPLORATION, 8, 9)],
         quotas(two_tower=2, exploration=2),
+        9,
     )
     assert blended.rows.tolist() == [1, 2, 8, 9, 3]
 
@@ -64,7 +68,7 @@ def test_stacking_keeps_the_sources_apart() -> None:
 
 
 def test_nothing_proposed_is_an_empty_list() -> None:
-    assert len(interleave([], quotas(two_tower=1))) == 0
+    assert len(interleave([], quotas(two_tower=1), 9)) == 0
     assert len(stack([proposal(POPULAR)], 5)) == 0
 
 
@@ -81,9 +85,7 @@ def test_a_blend_has_no_duplicates_and_knows_who_proposed_what(
     rows: list[list[int]], count: int
 ) -> None:
     proposals = [proposal(Source(at), *own) for at, own in enumerate(rows)]
-    blended = interleave(
-        proposals, quotas(two_tower=8, item_item=4, history=2, popular=2, candidates=count)
-    )
+    blended = interleave(proposals, quotas(two_tower=8, item_item=4, history=2, popular=2), count)
     shown = blended.rows.tolist()
     assert len(shown) == len(set(shown)) == min(count, len(set().union(*rows)))
     for at, row in enumerate(shown):
@@ -97,6 +99,7 @@ def test_a_blend_has_no_duplicates_and_knows_who_proposed_what(
         ({"popular": -1}, "popular"),
         ({"candidates": 501}, "candidates"),
         ({"candidates": 0}, "candidates"),
+        ({"looked_up": 499}, "looked_up"),
         ({"two_tower": 0, "item_item": 0, "history": 0, "popular": 0}, "two_tower"),
     ],
 )

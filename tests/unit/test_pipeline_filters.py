@@ -22,10 +22,21 @@ def test_a_strict_filter_is_never_left() -> None:
     assert answer.next_page is None
 
 
-def test_a_filter_does_not_starve_the_search() -> None:
-    few = replace(
-        PLAIN, quotas=Quotas(two_tower=10, item_item=0, history=0, popular=0, exploration=0)
+def only_the_tower(count: int) -> Quotas:
+    """`count` candidates, all of them from the two-tower model."""
+    return Quotas(
+        two_tower=count,
+        item_item=0,
+        history=0,
+        popular=0,
+        exploration=0,
+        candidates=count,
+        looked_up=count,
     )
+
+
+def test_a_filter_does_not_starve_the_search() -> None:
+    few = replace(PLAIN, quotas=only_the_tower(10))
     shop = a_shop(settings=few)
     answer = shop.answer(an_ask(filter='category = "lamps"', strict_filtering=True))
     assert len(answer.slate) == 10
@@ -93,9 +104,7 @@ def test_in_stock_wants_to_know_and_not_to_hope() -> None:
 
 
 def test_what_is_known_to_be_gone_takes_no_place_in_a_filtered_search() -> None:
-    few = replace(
-        PLAIN, quotas=Quotas(two_tower=3, item_item=0, history=0, popular=0, exploration=0)
-    )
+    few = replace(PLAIN, quotas=only_the_tower(3))
     shop = a_shop(settings=few)
     vector = np.eye(1, 4, dtype=np.float32)[0]  # what the twin gives for a stranger
     best = np.argsort(-(shop.index.item_vectors[1:] @ vector))[:3] + 1
