@@ -80,4 +80,4 @@ class Proposer:
             from_history(history, quotas.of(Source.HISTORY), allowed),
             from_popularity(self.popularity, _NO_CATEGORIES, quotas.of(Source.POPULAR), allowed),
         ]
-        return interleave(proposals, quotas).rows
+        return interleave(proposals, quotas, quotas.candidates).rows
