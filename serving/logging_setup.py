@@ -33,13 +33,19 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class _TurnedFile(logging.handlers.RotatingFileHandler):
+    """Turns over after the line that fills the file, without asking the disk about it each time."""
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802
+        """Whether the next line goes to a new file."""
+        return self.stream is not None and self.stream.tell() >= self.maxBytes
+
+
 def log_to_file(file: Path, level: str) -> None:
     """Everything that this process logs goes to `file`, which is kept small by turning it over."""
     file.parent.mkdir(parents=True, exist_ok=True)
     _replace_handlers(
-        logging.handlers.RotatingFileHandler(
-            file, maxBytes=_FILE_BYTES, backupCount=_KEPT_FILES, encoding="utf-8"
-        ),
+        _TurnedFile(file, maxBytes=_FILE_BYTES, backupCount=_KEPT_FILES, encoding="utf-8"),
         level,
     )
 
