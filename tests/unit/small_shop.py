@@ -34,6 +34,7 @@ from shop.features import FEATURE_VERSION, Context, FeatureSchema
 from shop.filters import parse_filter
 from shop.neighbours import Neighbours
 from shop.rules import Caps
+from shop.scoring import ValueWeights
 from tests.unit.time_travel import START_MS, Time
 
 CATEGORIES = ("", "lamps", "chairs", "rugs", "mugs")
@@ -124,7 +125,15 @@ def lower_rows_sell_better(
 
 
 PLAIN = RecommendSettings(
-    caps=Caps(category_share=1.0, brand_share=1.0), exploration=ExplorationSettings(epsilon=0.0)
+    caps=Caps(category_share=1.0, brand_share=1.0),
+    exploration=ExplorationSettings(epsilon=0.0),
+    value=ValueWeights(  # known here, so that another default moves no test
+        satisfied_purchase_minor=200.0,
+        margin_share=1.0,
+        return_cost_minor=500.0,
+        cart_minor=5.0,
+        click_minor=1.0,
+    ),
 )
 
 
