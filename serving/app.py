@@ -82,7 +82,7 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     settings = dataclasses.replace(settings, door=_with_free_ports(settings.door))
     try:
-        with scratch_folder() as scratch, _running_ray(settings, scratch):
+        with scratch_folder(os.environ) as scratch, _running_ray(settings, scratch):
             _deploy(gateway, settings)
             _wait_until_warm(settings)
             if ports_file is not None:

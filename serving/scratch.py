@@ -14,20 +14,24 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
-from serving.stack.processes import stop_all
+from serving.stack.processes import MARK, stop_all
 
-_GRACE_S = 2.0  # whoever is left has no one to answer to; nothing of theirs is kept
+_GRACE_S = 0.5  # whoever is left has no one to answer to, and nothing of theirs is kept
 
 
 @contextmanager
-def scratch_folder() -> Iterator[str]:
-    """A folder with a short path: the sockets that Ray puts there may have 107 bytes at most."""
+def scratch_folder(environment: Mapping[str, str]) -> Iterator[str]:
+    """A folder with a short path: the sockets that Ray puts there may have 107 bytes at most.
+
+    The keeper gets this environment, less the supervisor's mark: whoever stops everything that is
+    marked must leave it to do its work.
+    """
     folder = tempfile.mkdtemp(prefix="vitrine-")
     keeper = subprocess.Popen(
         (sys.executable, "-m", __spec__.name, folder),
@@ -36,6 +40,7 @@ def scratch_folder() -> Iterator[str]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C at the terminal is not for it
         cwd=Path(__file__).resolve().parents[1],
+        env={name: value for name, value in environment.items() if name != MARK},
     )
     try:
         yield folder
