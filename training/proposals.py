@@ -42,26 +42,23 @@ class Proposer:
         candidates = np.zeros((len(moments), self.quotas.candidates), dtype=np.int32)
         for start in range(0, len(moments), _CHUNK):
             part = np.arange(start, min(start + _CHUNK, len(moments)))
-            nearest = self._nearest(user_vectors[part])
+            nearest = self.nearest(user_vectors[part])
             for at, cosines in zip(part, nearest, strict=True):
                 rows = self._blended(moments, int(at), cosines)
                 candidates[at, : rows.size] = rows
         return candidates
 
-    def _nearest(self, user_vectors: NDArray[np.float32]) -> list[Proposal]:
+    def nearest(self, user_vectors: NDArray[np.float32]) -> list[Proposal]:
+        """[B] the two-tower model's proposals, by exact search."""
         cosines = user_vectors @ self.item_vectors.T
         cosines[:, 0] = -np.inf
-        count = min(self._asked_of_two_tower, cosines.shape[1] - 1)
+        count = min(self.quotas.of(Source.TWO_TOWER), cosines.shape[1] - 1)
         rows = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
         scores = np.take_along_axis(cosines, rows, axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")
         rows = np.take_along_axis(rows, order, axis=1)
         scores = np.take_along_axis(scores, order, axis=1)
         return [Proposal(Source.TWO_TOWER, r, s) for r, s in zip(rows, scores, strict=True)]
-
-    @property
-    def _asked_of_two_tower(self) -> int:
-        return self.quotas.of(Source.TWO_TOWER)
 
     def _blended(self, moments: Moments, at: int, nearest: Proposal) -> NDArray[np.int64]:
         history = self.histories.history_at(
