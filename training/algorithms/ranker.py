@@ -23,6 +23,7 @@ from training.evaluation import auc, calibration_error, log_loss
 from training.model_folder import read_item_vectors, read_popularity, write_whole
 from training.models.ranker import Ranker, RankerConfig, chained_log, save_ranker
 from training.product_features import product_features
+from training.ranking_examples import Lists
 from training.ranking_preparation import SetSettings, prepare_sets
 from training.ranking_set import Batch, RankingSet
 from training.split import Split
@@ -39,8 +40,9 @@ class RankerSettings:
     """How the ranker is trained."""
 
     epochs: int = 1
-    lists_per_step: int = 96
+    candidates_per_step: int = 2304
     candidates_per_list: int = 96  # drawn anew in every step where lists are longer
+    fewest_steps: int = 1000  # in an epoch: few lists are learnt in smaller steps
     learning_rate: float = 4e-3
     embedding_rate: float = 2.0  # times the learning rate, for product embeddings
     position_rate: float = 10.0  # likewise for the examination of positions
@@ -51,9 +53,13 @@ class RankerSettings:
     @staticmethod
     def quick() -> "RankerSettings":
         """For tests: a few seconds on a small world."""
-        return RankerSettings(
-            sets=SetSettings(train_lists=2_000, later_lists=500, proposed_lists=600, past_tables=2)
-        )
+        few = SetSettings(train_lists=2_000, later_lists=500, proposed_lists=600, past_tables=2)
+        return RankerSettings(fewest_steps=100, sets=few)
+
+    def lists_per_step(self, lists: Lists) -> int:
+        """How many lists one step learns from."""
+        longest = min(self.candidates_per_list, lists.rows.shape[1])
+        return max(1, min(self.candidates_per_step // longest, len(lists) // self.fewest_steps))
 
 
 def loss_of(ranker: Ranker, batch: Batch, own_kept: Tensor | None = None) -> Tensor:
@@ -152,7 +158,7 @@ def _fit(
     progress: Progress,
 ) -> None:
     optimiser = _new_optimiser(ranker, settings)
-    steps = max(1, math.ceil(len(train) / settings.lists_per_step))
+    steps = max(1, math.ceil(len(train) / settings.lists_per_step(train.lists)))
     first = _resume(ranker, optimiser, folder / CHECKPOINT, fingerprint)
     ranker.train()
     for epoch in range(first, settings.epochs):
