@@ -132,6 +132,16 @@ def test_serving_from_the_table_equals_the_trained_towers(task: TwoTowerTask) ->
     torch.testing.assert_close(serving_user_tower(model)(*serving_inputs(batch)), trained)
 
 
+def test_a_code_without_examples_counts_as_unknown(task: TwoTowerTask) -> None:
+    tower = serving_user_tower(a_model(task))
+    rows, events, ages, codes, values = serving_inputs(a_batch(task))
+    placement, unheard_of = 3, 6  # the log only knows "home"
+    codes[:, placement] = unheard_of
+    strange = tower(rows, events, ages, codes, values)
+    codes[:, placement] = 0
+    torch.testing.assert_close(strange, tower(rows, events, ages, codes, values))
+
+
 def test_gradients_reach_every_weight(task: TwoTowerTask) -> None:
     model = a_model(task).train()
     wishes = task.wishes.epoch(np.random.default_rng(0))

@@ -28,7 +28,13 @@ from training.algorithms.two_tower_steps import (
     train_epoch,
 )
 from training.data.snapshot import Snapshot
-from training.examples import Histories, Moments, context_values, shopper_batch
+from training.examples import (
+    Histories,
+    Moments,
+    context_codes,
+    context_values,
+    shopper_batch,
+)
 from training.model_folder import write_item_vectors, write_whole
 from training.models.two_tower import (
     TwoTower,
@@ -182,15 +188,21 @@ def new_two_tower(task: TwoTowerTask) -> TwoTower:
     model.items.tokens_RL.copy_(torch.from_numpy(words.tokens))
     model.items.weights_RL.copy_(torch.from_numpy(words.weights))
     model.items.is_warm_R.copy_(torch.from_numpy(task.wishes.counts > 0))
-    values = _typical_context_values(task)
-    model.users.value_mean_V.copy_(torch.from_numpy(values.mean(axis=0)))
-    model.users.value_scale_V.copy_(torch.from_numpy(1.0 / np.maximum(values.std(axis=0), 0.1)))
+    _learn_context(model, task)
     return model
 
 
-def _typical_context_values(task: TwoTowerTask) -> NDArray[np.float32]:
+def _learn_context(model: TwoTower, task: TwoTowerTask) -> None:
+    """Which codes there are examples of, and how large the values are."""
+    users = model.users
     moments = task.wishes.epoch(np.random.default_rng(task.seed)).moments
-    return context_values(task.histories, moments.at(np.arange(0, len(moments), 7)[:20_000]))
+    seen = np.unique(context_codes(moments) + users.first_code_C.numpy())
+    users.is_seen_S1.zero_()
+    users.is_seen_S1[torch.from_numpy(seen)] = True
+    users.is_seen_S1[users.first_code_C] = True
+    values = context_values(task.histories, moments.at(np.arange(0, len(moments), 7)[:20_000]))
+    users.value_mean_V.copy_(torch.from_numpy(values.mean(axis=0)))
+    users.value_scale_V.copy_(torch.from_numpy(1.0 / np.maximum(values.std(axis=0), 0.1)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,7 @@ still has a vector. The user tower reads the item vectors of the history through
 block (after Kang & McAuley 2018) and pools them by attention that knows the context.
 
 Shapes: B shoppers, T history, D vector, N products, R catalogue rows, L tokens, C context codes,
-V context values, H heads, K head size.
+V context values, S all context codes together, E embedded context, H heads, K head size.
 """
 
 import json
@@ -39,6 +39,7 @@ class TwoTowerConfig:
     context_code_size: int = 8
     dropout: float = 0.1
     id_dropout: float = 0.2  # share of products that must do without their id in one step
+    code_dropout: float = 0.1  # share of context codes that are taken for unknown in one step
 
     @staticmethod
     def from_json(raw: dict[str, Any]) -> "TwoTowerConfig":
@@ -87,6 +88,8 @@ class UserTower(nn.Module):
     """Item vectors of the history, its events and ages, and the context → unit vector."""
 
     first_code_C: Tensor
+    unknown_of_S: Tensor
+    is_seen_S1: Tensor
     value_mean_V: Tensor
     value_scale_V: Tensor
 
@@ -110,7 +113,11 @@ class UserTower(nn.Module):
         counts = config.context_code_counts
         self.codes = nn.Embedding(sum(counts), config.context_code_size)  # one table, one gather
         firsts = torch.tensor((0, *counts[:-1])).cumsum(0)
+        unknown_of_S = firsts.repeat_interleave(torch.tensor(counts))
         self.register_buffer("first_code_C", firsts, persistent=False)
+        self.register_buffer("unknown_of_S", unknown_of_S, persistent=False)
+        # A code without examples (an hour at night, a placement the log never named) is unknown.
+        self.register_buffer("is_seen_S1", torch.ones(sum(counts), 1, dtype=torch.bool))
         context_in = len(counts) * config.context_code_size + config.context_value_count
         self.context = nn.Sequential(nn.Linear(context_in, size), nn.ReLU())
         self.register_buffer("value_mean_V", torch.zeros(config.context_value_count))
@@ -120,6 +127,7 @@ class UserTower(nn.Module):
             nn.Linear(3 * size, 2 * size), nn.ReLU(), nn.Linear(2 * size, size)
         )
         self.dropout = nn.Dropout(config.dropout)
+        self.code_dropout = config.code_dropout
 
     def forward(
         self,
@@ -179,7 +187,11 @@ class UserTower(nn.Module):
         return joined
 
     def _context(self, codes_BC: Tensor, values_BV: Tensor) -> Tensor:
-        embedded_BE = self.codes(codes_BC + self.first_code_C).flatten(1)
+        if self.training:
+            codes_BC = codes_BC * (torch.rand(codes_BC.shape) >= self.code_dropout)
+        known_SE = self.codes.weight
+        table_SE = torch.where(self.is_seen_S1, known_SE, known_SE[self.unknown_of_S])
+        embedded_BE = F.embedding(codes_BC + self.first_code_C, table_SE).flatten(1)
         scaled_BV = (values_BV - self.value_mean_V) * self.value_scale_V
         context_BD: Tensor = self.context(torch.cat([embedded_BE, scaled_BV], dim=-1))
         return context_BD
