@@ -73,7 +73,7 @@ def prepare_sets(
     random = np.random.default_rng(seed)
     progress("counting neighbours of the past", 0.0)
     sources = Sources.read(snapshot, folder, schema)
-    past = _past_tables(snapshot, sources.neighbours, split, settings.past_tables)
+    past = past_tables(snapshot, sources.neighbours, split, settings.past_tables)
     progress("finding the lists to rank", 0.3)
     if EventType.IMPRESSION in snapshot.manifest.event_types():
         lists = shown_lists(snapshot, schema)
@@ -115,7 +115,7 @@ class PastTables:
                 yield at, table
 
 
-def _past_tables(snapshot: Snapshot, newest: Neighbours, split: Split, count: int) -> PastTables:
+def past_tables(snapshot: Snapshot, newest: Neighbours, split: Split, count: int) -> PastTables:
     """`count` tables before the newest, which was counted from the whole train window."""
     first_ms = snapshot.manifest.first_ms
     starts = np.linspace(first_ms, split.train_end_ms, count + 2)[1:].astype(np.int64)

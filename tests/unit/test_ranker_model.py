@@ -1,13 +1,9 @@
 """The ranker: what its probabilities promise of each other, and that serving equals learning."""
 
-import logging
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor
@@ -242,35 +238,3 @@ def test_a_known_product_without_own_embedding_still_has_its_category() -> None:
     torch.testing.assert_close(features[0, SIZE : SIZE + 8], shared[7 % 5])
     assert not torch.equal(ranker.products(rows), features)
     assert own[7].any()
-
-
-def test_the_exported_graph_ranks_any_number_of_candidates(tmp_path: Path) -> None:
-    serving = ServingRanker(a_ranker()).eval()
-    names = [
-        *("history_rows", "history_events", "history_ages", "context_codes", "context_values"),
-        *("user_vector", "candidate_rows", "candidate_values"),
-    ]
-    lists, candidates = torch.export.Dim("lists", max=64), torch.export.Dim("candidates", max=512)
-    path = tmp_path / "ranker.onnx"
-    logging.disable(logging.WARNING)  # the exporter speaks of libraries we do not use
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                serving,
-                a_batch(2, 5).inputs(),
-                path,
-                dynamo=True,
-                input_names=names,
-                dynamic_shapes=tuple(
-                    {0: lists} | ({1: candidates} if at > 5 else {}) for at in range(8)
-                ),
-                verbose=False,
-            )
-    finally:
-        logging.disable(logging.NOTSET)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for batch in (a_batch(1, 33), a_batch(3, 7)):
-        inputs = {n: t.numpy() for n, t in zip(names, batch.inputs(), strict=True)}
-        (found,) = session.run(None, inputs)
-        np.testing.assert_allclose(found, serving(*batch.inputs()).detach(), rtol=1e-4, atol=1e-6)
