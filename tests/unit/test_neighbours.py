@@ -72,3 +72,18 @@ def test_scores_are_the_sums_of_the_definition(rows: list[int]) -> None:
     np.testing.assert_allclose(
         scored.scores, [expected[row] for row in sorted(expected)], rtol=1e-4
     )
+
+
+def test_a_large_catalogue_scores_as_a_small_one_does() -> None:
+    random = np.random.default_rng(3)
+    small = Neighbours(
+        random.integers(0, 300, (300, 40)).astype(np.int32),
+        random.random((300, 40), dtype=np.float32),
+    )
+    padding = ((0, 70_000), (0, 0))
+    large = Neighbours(np.pad(small.rows, padding), np.pad(small.scores, padding))
+    rows = random.integers(0, 300, 30)
+    past = History(rows, np.full(30, 2), np.arange(30), np.zeros(30, dtype=np.bool_))
+    few, many = score_neighbours(past, small), score_neighbours(past, large)
+    assert few.rows.tolist() == many.rows.tolist()
+    assert few.scores.tobytes() == many.scores.tobytes()
