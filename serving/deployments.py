@@ -132,4 +132,5 @@ def gateway_application(gateway: type, door: DoorSettings, *arguments: Any) -> A
         health_check_period_s=2.0,
         health_check_timeout_s=10.0,
         ray_actor_options={"num_cpus": 1},
+        logging_config={"enable_access_log": False},  # the gateway writes a fuller line itself
     ).bind(*arguments)
