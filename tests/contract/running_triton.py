@@ -127,7 +127,8 @@ class RunningTriton:
         return [pid for pid, line in self.processes().items() if file in line]
 
     def stub(self, model: str, version: int = 1) -> int:
-        """The one stub of a version."""
+        """The one stub of a version, once those of a load before it are gone."""
+        self.eventually(lambda: len(self.stubs(model, version)) == 1)
         (pid,) = self.stubs(model, version)
         return pid
 

