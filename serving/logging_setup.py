@@ -60,7 +60,7 @@ def _replace_handlers(handler: logging.Handler, level: str) -> None:
     handler.setFormatter(JsonLines())
     # Where in the code a line was written, and by which thread, is in no line of ours; finding it
     # out took a fifth of the time (the switch is the logging HOWTO's, "Optimization").
-    logging._srcfile = None  # type: ignore[attr-defined]  # noqa: SLF001
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.raiseExceptions = False  # a full disk must not fail the request that it logs

@@ -57,7 +57,7 @@ class Call:
     @staticmethod
     def of(ask: Ask, deps: Deps, deadline: Deadline) -> "Call":
         """A call that begins now."""
-        generator = np.random.Generator(np.random.PCG64(_Digest(ask.request_id)))
+        generator = np.random.Generator(np.random.PCG64(_Digest(ask.request_id)))  # type: ignore[arg-type]  # numpy takes any ISeedSequence
         times = StageTimes(deps.clock)
         return Call(ask, deps, deadline, Losses(), times, generator, _excluded_rows(ask, deps))
 
