@@ -6,7 +6,7 @@ DATA ?=
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto run test test-unit check bench format clean
+.PHONY: help setup storefront proto run test test-unit check bench format clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -17,7 +17,10 @@ setup: ## Environments, Triton and protobuf modules, all inside this folder
 run: setup ## Train if there is no release, start the stack, show a first answer, serve until Ctrl-C
 	@exec $(BIN)/vitrine up --first-answer $(if $(DATA),--data $(DATA))
 
-test: setup ## Every test this machine can run; says what was skipped and why
+storefront: ## The example storefront in Node, ready to start; its tests are skipped without
+	@$(PYTHON) scripts/bootstrap.py --storefront
+
+test: storefront ## Every test this machine can run; says what was skipped and why
 	@$(PYTEST) -q
 
 test-unit: setup ## The quick part
@@ -37,4 +40,4 @@ format: setup ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove environments and generated files; the state in .vitrine stays
-	@rm -rf .venv .triton .mypy_cache .ruff_cache .pytest_cache *.egg-info serving/proto/*_pb2*
+	@rm -rf .venv .triton .mypy_cache .ruff_cache .pytest_cache *.egg-info serving/proto/*_pb2* examples/storefront-node/node_modules examples/storefront-node/dist

@@ -38,7 +38,7 @@ in the [README](../README.md). The door also serves `grpc.health.v1.Health` and 
 |---|---|
 | `INVALID_ARGUMENT` with `google.rpc.BadRequest` | a field is wrong; field and reason are named |
 | `NOT_FOUND` | what was named does not exist |
-| `RESOURCE_EXHAUSTED` | shed to protect the rest; retry later |
+| `RESOURCE_EXHAUSTED` with `google.rpc.RetryInfo` | shed; retry after the time named |
 | `DEADLINE_EXCEEDED` | not even a fallback fitted into the deadline |
 | `UNAVAILABLE` | the event log cannot keep events at the moment; retry |
 

@@ -2,7 +2,8 @@
 
 Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
-skipped while its inputs have not changed. `--check` only says what is missing.
+skipped while its inputs have not changed. `--check` only says what is missing. `--storefront` also
+builds examples/storefront-node, which only its own tests need: without it they are skipped.
 
 Package indexes, proxies and caches are pip's own business: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and
 pip.conf are honoured. Where pip would choose the CUDA build of torch and the CPU build is wanted,
@@ -28,7 +29,10 @@ TRITON = ROOT / ".triton"
 LOCKS = ROOT / "requirements"
 PROTOS = sorted((ROOT / "serving" / "proto").glob("*.proto"))
 STAMPS = VENV / ".stamps"
+STOREFRONT = ROOT / "examples" / "storefront-node"
 SUPPORTED = ((3, 11), (3, 12))
+OLDEST_NODE = 18  # Debian 12's
+_NODE = {"node": "nodejs", "npm": "npm"}  # program and Debian's package
 NEEDED_MB = 6_000  # 2.2 GB environment, 0.4 GB Triton, the world and its models, and pip's cache
 
 
@@ -39,6 +43,7 @@ class SetupFailed(Exception):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="say what is missing, change nothing")
+    parser.add_argument("--storefront", action="store_true", help="build the example in Node, too")
     arguments = parser.parse_args()
     steps: list[tuple[str, Callable[[], str], Callable[[], None]]] = [
         ("application environment (2-3 GB, a minute or two)", _app_inputs, _make_app),
@@ -66,7 +71,19 @@ def main() -> int:
     except KeyboardInterrupt:
         print("set-up interrupted; run it again to go on", file=sys.stderr)
         return 130
+    if arguments.storefront:
+        _try_storefront()
     return 0
+
+
+def _try_storefront() -> None:
+    """An example must not keep the rest from running."""
+    try:
+        _make_storefront()
+    except SetupFailed as failure:
+        print(
+            f"the Node storefront is not built, its tests are skipped: {failure}", file=sys.stderr
+        )
 
 
 def _check_machine() -> None:
@@ -187,6 +204,23 @@ def _make_protos() -> None:
     _run([str(VENV / "bin" / "python"), "-m", "grpc_tools.protoc", "-I", ".", *outputs, *names])
 
 
+def _make_storefront() -> None:
+    """Node's packages if the lock changed (some seconds), and always the build (one)."""
+    missing = [package for program, package in _NODE.items() if shutil.which(program) is None]
+    if missing:
+        _install_system(missing)
+    asked = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
+    version = asked.stdout.strip()
+    if not version.startswith("v") or int(version[1:].split(".")[0]) < OLDEST_NODE:
+        raise SetupFailed(f"Node is {version or 'broken'}, at least {OLDEST_NODE} is needed")
+    name, fingerprint = "storefront packages", _digest(STOREFRONT / "package-lock.json")
+    if not (_is_done(name, fingerprint) and (STOREFRONT / "node_modules").exists()):
+        print("Node packages of the storefront …", flush=True)
+        _run(["npm", "ci", "--loglevel", "error"], "npm ci", STOREFRONT)
+        _mark_done(name, fingerprint)
+    _run(["npm", "run", "--silent", "build"], "npm run build", STOREFRONT)
+
+
 def _make_venv(folder: Path) -> None:
     if (folder / "bin" / "python").exists():
         return
@@ -200,8 +234,8 @@ def _pip(venv: Path, *arguments: str) -> None:
     _run([str(venv / "bin" / "python"), "-m", "pip", "install", *options, *arguments])
 
 
-def _run(command: list[str], name: str | None = None) -> None:
-    result = subprocess.run(command, cwd=ROOT, check=False)
+def _run(command: list[str], name: str | None = None, folder: Path = ROOT) -> None:
+    result = subprocess.run(command, cwd=folder, check=False)
     if result.returncode:
         raise SetupFailed(f"{name or ' '.join(command[:6])} ended with {result.returncode}")
 

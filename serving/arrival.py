@@ -2,21 +2,25 @@
 
 Ray Serve hands a deployment neither: its context knows no remaining time, and a call may have
 waited for its turn by then. The door's own server does know, so every handler is wrapped there.
-Works where the replica serves gRPC itself (direct ingress), which is how we run it.
+Works where the replica serves gRPC itself (direct ingress), which is how we run it. For the same
+reason a refusal leaves here, in the form in which clients may ask again by themselves.
 """
 
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from serving import health
 from serving.proto import recommendations_pb2_grpc
 
 Handler = Callable[..., Any]
+_ANSWERED = (None, 0, grpc.StatusCode.OK)  # None and 0: no code was set
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,12 @@ class Arrival:
 
     at_s: float
     client_allows_s: float | None  # None: the client set no deadline
+
+    def client_waits_ms(self, now_s: float) -> float:
+        """How much longer the client waits for an answer."""
+        if self.client_allows_s is None:
+            return math.inf
+        return (self.at_s + self.client_allows_s - now_s) * 1000.0
 
 
 _arrival: ContextVar[Arrival | None] = ContextVar("arrival", default=None)
@@ -56,7 +66,10 @@ def add_services(servicer: Any, server: Any) -> None:
 def _noted(handler: Handler) -> Handler:
     async def call(request: Any, context: Any) -> Any:
         _note(context)
-        return await handler(request, context)
+        reply = await handler(request, context)
+        if context.code() not in _ANSWERED:
+            await _send_status_alone(context)
+        return reply
 
     return call
 
@@ -68,6 +81,15 @@ def _noted_stream(handler: Handler) -> Handler:
             yield message
 
     return call
+
+
+async def _send_status_alone(context: Any) -> None:
+    """Ends a refused call without response headers.
+
+    gRPC's own retries stop at the first header that a client has seen, and a handler that returns
+    after `set_code` sends some. Details and trailers that were set are kept.
+    """
+    await context.abort(context.code())
 
 
 def _note(context: Any) -> None:

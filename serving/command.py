@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import uuid
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToDict
@@ -11,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from serving.client import VitrineClient
+from serving.client import VitrineClient, new_event
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Stage
 from serving.stack.folder import StateFolder
@@ -88,9 +87,8 @@ def run_recommend(arguments: argparse.Namespace) -> int:
 
 def run_event(arguments: argparse.Namespace) -> int:
     """Logs one event and prints the receipt."""
-    event = pb.Event(
-        idempotency_key=uuid.uuid4().hex,
-        type=arguments.type,
+    event = new_event(
+        arguments.type,
         user_id=arguments.user,
         session_id=arguments.session,
         product_id=arguments.product,

@@ -222,15 +222,16 @@ class _Handling:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> bool:
         self._in_flight.__exit__(None, None, None)
+        now_s = time.monotonic()
         code = "OK"
         if isinstance(error, Exception):
             refusal = _refusal(error, self._method)
-            refuse(self._context, refusal)
+            refuse(self._context, refusal, client_waits_ms=self.arrival.client_waits_ms(now_s))
             code = refusal.code.name
             self.fields["error"] = refusal.message
         elif error is not None:
             code = grpc.StatusCode.CANCELLED.name  # the client went away, or we are shutting down
-        seconds = time.monotonic() - self.arrival.at_s
+        seconds = now_s - self.arrival.at_s
         self._service.telemetry.finished(self._method, code, seconds)
         self.fields |= {"code": code, "ms": round(seconds * 1000.0, 2)}
         REQUESTS.info("%s %s", self._method, code, extra={"fields": self.fields})

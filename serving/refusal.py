@@ -1,5 +1,6 @@
 """Refusal: an error as gRPC status, with google.rpc details that clients can act upon."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from shop.errors import (
 )
 
 _DETAILS_KEY = "grpc-status-details-bin"
+# What gRPC's own retries obey in every language (gRFC A6); people and other code read RetryInfo.
+_PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # Both travel in trailers, which hold 8 kB: the message percent-encoded (thrice its length at
 # worst), the details in base64 (four thirds of it).
 _MAX_MESSAGE_BYTES = 600
@@ -32,6 +35,7 @@ class Refusal:
     code: grpc.StatusCode
     message: str
     details: Message | None = None
+    retry_after_ms: int | None = None
 
 
 def refusal_of(error: Exception) -> Refusal:
@@ -42,7 +46,7 @@ def refusal_of(error: Exception) -> Refusal:
         case NotFound():
             return Refusal(grpc.StatusCode.NOT_FOUND, str(error))
         case Overloaded():
-            return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, error.reason, _retry(error))
+            return _shed(error)
         case DependencyTimeout():
             return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, str(error))
         case DependencyUnavailable():
@@ -53,8 +57,12 @@ def refusal_of(error: Exception) -> Refusal:
             return Refusal(grpc.StatusCode.INTERNAL, "internal error; the trace is in our log")
 
 
-def refuse(grpc_context: Any, refusal: Refusal) -> None:
-    """Sets status, details and trailers; what the method returns is then not sent."""
+def refuse(grpc_context: Any, refusal: Refusal, *, client_waits_ms: float = math.inf) -> None:
+    """Sets status, details and trailers; what the method returns is then not sent.
+
+    A client that waits for less than the refusal tells it to is told not to ask again at all, so
+    that it has its refusal now and not a deadline exceeded later.
+    """
     message = _cut(refusal.message)
     grpc_context.set_code(refusal.code)
     grpc_context.set_details(message)
@@ -63,15 +71,20 @@ def refuse(grpc_context: Any, refusal: Refusal) -> None:
     attached = any_pb2.Any()
     attached.Pack(refusal.details)
     status = status_pb2.Status(code=refusal.code.value[0], message=message, details=[attached])
-    grpc_context.set_trailing_metadata([(_DETAILS_KEY, status.SerializeToString())])
+    trailers: list[tuple[str, str | bytes]] = [(_DETAILS_KEY, status.SerializeToString())]
+    if refusal.retry_after_ms is not None:
+        comes_back = refusal.retry_after_ms < client_waits_ms
+        trailers.append((_PUSHBACK_KEY, str(refusal.retry_after_ms) if comes_back else "-1"))
+    grpc_context.set_trailing_metadata(trailers)
 
 
-def _retry(error: Overloaded) -> error_details_pb2.RetryInfo | None:
-    if error.retry_after_ms is None:
-        return None
+def _shed(error: Overloaded) -> Refusal:
+    code, wait_ms = grpc.StatusCode.RESOURCE_EXHAUSTED, error.retry_after_ms
+    if wait_ms is None:
+        return Refusal(code, error.reason)
     wait = duration_pb2.Duration()
-    wait.FromMilliseconds(error.retry_after_ms)
-    return error_details_pb2.RetryInfo(retry_delay=wait)
+    wait.FromMilliseconds(wait_ms)
+    return Refusal(code, error.reason, error_details_pb2.RetryInfo(retry_delay=wait), wait_ms)
 
 
 def _violations(error: InvalidRequest) -> error_details_pb2.BadRequest:

@@ -17,6 +17,9 @@ from typing import Any
 import grpc
 import psutil
 import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
@@ -24,13 +27,17 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from grpc_status import rpc_status
 
+from serving.client import VitrineClient
 from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
 from serving.scratch import users_of
+from serving.settings import DoorSettings
+from shop.errors import Overloaded
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 90.0
 HOME = {"placement": "home"}
+STREAMS = DoorSettings().streams
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -337,6 +344,37 @@ def test_who_is_shed_is_told_when_to_come_back(door: Door) -> None:
         assert retry.retry_delay.ToMilliseconds() == 200
 
 
+@pytest.mark.parametrize(("retries", "attempts"), [(False, 1), (True, 2)])
+def test_a_shed_client_asks_again_by_itself(door: Door, retries: bool, attempts: int) -> None:
+    shed = 'vitrine_requests_total{code="RESOURCE_EXHAUSTED",method="Recommend"}'
+    with door.switched("stall-ranker"), ThreadPoolExecutor(20) as callers:
+        for _ in range(20):
+            callers.submit(lambda: door.recommend(deadline_ms=2_000, timeout=20))
+        eventually(lambda: door.metric("vitrine_calls_in_flight") == 20)
+        before = door.metric(shed)
+        with VitrineClient(door.address, retries=retries) as shop, pytest.raises(Overloaded):
+            shop.recommend(placement="home")
+        assert door.metric(shed) == before + attempts
+
+
+@pytest.mark.parametrize(("client_waits_s", "told"), [(20.0, "5000"), (3.0, "-1")])
+def test_who_cannot_wait_for_so_long_is_told_not_to_come_back(
+    door: Door, client_waits_s: float, told: str
+) -> None:
+    many = pb.RecommendManyRequest(requests=[pb.RecommendRequest(**HOME, deadline_ms=60_000)])
+    with door.switched("stall-ranker"):
+        under_way = [door.recommendations.RecommendMany(many, timeout=60) for _ in range(STREAMS)]
+        eventually(lambda: door.metric("vitrine_calls_in_flight") == STREAMS)
+        error = refusal(
+            lambda: list(door.recommendations.RecommendMany(many, timeout=client_waits_s))
+        )
+        for batch in under_way:
+            batch.cancel()
+        eventually(lambda: door.metric("vitrine_calls_in_flight") == 0)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == told
+
+
 # What others need of a door
 
 
@@ -401,6 +439,25 @@ def test_generic_clients_find_their_way_by_reflection(door: Door) -> None:
         "RecommendMany",
         "LogEvents",
     ]
+
+
+def test_a_generic_client_asks_for_a_list_without_generated_code(door: Door) -> None:
+    """As grpcurl does: all that it knows of the API is what the door tells."""
+    pool = DescriptorPool(ProtoReflectionDescriptorDatabase(door.channel))
+    service = pool.FindServiceByName("vitrine.v1.Recommendations")
+    method = service.FindMethodByName("Recommend")
+    request_type = GetMessageClass(method.input_type)
+    reply_type = GetMessageClass(method.output_type)
+    assert request_type is not pb.RecommendRequest
+    recommend = door.channel.unary_unary(
+        f"/{service.full_name}/{method.name}",
+        request_serializer=request_type.SerializeToString,
+        response_deserializer=reply_type.FromString,
+    )
+    request = ParseDict({"placement": "home", "user_id": "ada", "page_size": 3}, request_type())
+    reply = MessageToDict(recommend(request, timeout=10), preserving_proto_field_name=True)
+    assert [item["product_id"] for item in reply["items"]] == ["p1", "p2", "p3"]
+    assert {item["reason"] for item in reply["items"]} == {"PERSONALISED"}
 
 
 def test_metrics_can_be_read_from_outside(door: Door) -> None:

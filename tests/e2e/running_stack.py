@@ -47,7 +47,7 @@ class RunningStack:
     client: VitrineClient = field(init=False)
 
     def __post_init__(self) -> None:
-        self.client = VitrineClient(self.state.door, timeout_s=10.0)
+        self.client = VitrineClient(self.state.door, timeout_s=10.0, retries=False)
 
     @property
     def folder(self) -> StateFolder:

@@ -1,0 +1,88 @@
+"""Asynchronous client: the `vitrine.v1` door from asyncio, otherwise as `serving.client`."""
+
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self, Unpack
+
+import grpc.aio
+
+from serving.client_calls import (
+    DEFAULT_TIMEOUT_S,
+    RequestFields,
+    channel_options,
+    our_errors,
+    request_of,
+)
+from serving.proto import recommendations_pb2 as pb
+from serving.proto import recommendations_pb2_grpc as rpc
+
+
+class AsyncVitrineClient:
+    """Asks one door. Every call raises an error of `shop.errors`. Make it inside the running loop.
+
+    `timeout_s` is the whole time for a call, retries included; each call may name its own.
+    """
+
+    def __init__(
+        self, address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: bool = True
+    ) -> None:
+        self.address = address
+        self._timeout_s = timeout_s
+        self._channel = grpc.aio.insecure_channel(address, options=channel_options(retries=retries))
+        self._recommendations = rpc.RecommendationsStub(self._channel)  # type: ignore[no-untyped-call]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """The client cannot be used any more."""
+        await self._channel.close(None)
+
+    async def recommend(
+        self,
+        request: pb.RecommendRequest | None = None,
+        *,
+        timeout_s: float | None = None,
+        **fields: Unpack[RequestFields],
+    ) -> pb.RecommendResponse:
+        """A ranked list for one shopper and one placement, asked as a message or by its fields."""
+        ask = request_of(request, fields)
+        with our_errors(self.address):
+            response: pb.RecommendResponse = await self._recommendations.Recommend(
+                ask, timeout=self._within(timeout_s)
+            )
+        return response
+
+    async def recommend_many(
+        self, requests: Sequence[pb.RecommendRequest], *, timeout_s: float | None = None
+    ) -> AsyncIterator[pb.RecommendManyResponse]:
+        """One response per request, in order, as they are ready."""
+        ask = pb.RecommendManyRequest(requests=requests)
+        with our_errors(self.address):
+            stream = self._recommendations.RecommendMany(ask, timeout=self._within(timeout_s))
+            try:
+                async for response in stream:
+                    yield response
+            finally:
+                stream.cancel()  # whoever stops reading wants no more lists made
+
+    async def log_events(
+        self, events: Sequence[pb.Event], *, timeout_s: float | None = None
+    ) -> pb.LogEventsResponse:
+        """Returns once every event is on disk; see `serving.client.new_event`."""
+        with our_errors(self.address):
+            response: pb.LogEventsResponse = await self._recommendations.LogEvents(
+                pb.LogEventsRequest(events=events), timeout=self._within(timeout_s)
+            )
+        return response
+
+    def _within(self, timeout_s: float | None) -> float:
+        return self._timeout_s if timeout_s is None else timeout_s
