@@ -97,6 +97,19 @@ class BusinessSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedSettings:
+    """Where the feeds behind price suggestions are."""
+
+    competitors: str = "127.0.0.1:9102"
+    demand: str = "127.0.0.1:9102"
+    calendar: str = "127.0.0.1:9102"
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            _require_address(name, getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything. Paths inside the state folder are fixed, so that operators find them."""
 
@@ -109,6 +122,7 @@ class Settings:
     ray: RaySettings = field(default_factory=RaySettings)
     triton: TritonSettings = field(default_factory=TritonSettings)
     business: BusinessSettings = field(default_factory=BusinessSettings)
+    feeds: FeedSettings = field(default_factory=FeedSettings)
     recommend: RecommendSettings = field(default_factory=RecommendSettings)
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
 

@@ -8,6 +8,7 @@ whoever asked decides.
 Shapes: N products, D drivers (the order of `PriceDriver`), L limits (the order of `BANDS`).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shop.price_drivers import (
+    STATES,
+    DriverState,
+    PriceDriver,
     PriceInputs,
     PriceMethod,
     is_cost,
@@ -22,7 +26,15 @@ from shop.price_drivers import (
     is_young,
     pulled,
 )
-from shop.price_limits import Bands, LimitedBy, PriceLimits, nearest_ending, price_bands
+from shop.price_limits import (
+    BANDS,
+    Bands,
+    LimitedBy,
+    PriceLimit,
+    PriceLimits,
+    nearest_ending,
+    price_bands,
+)
 
 
 class Outcome(StrEnum):
@@ -34,6 +46,25 @@ class Outcome(StrEnum):
     CONTRADICTION = "contradiction"  # no price keeps all limits
     UNKNOWN_LIMIT = "unknown_limit"  # a limit cannot be checked
     FROZEN = "frozen"  # a promotion runs or is about to
+
+
+class LimitState(StrEnum):
+    """What a limit did to a price."""
+
+    BINDS = "binds"
+    CONTRADICTS = "contradicts"
+    UNKNOWN = "unknown"
+    FROZEN = "frozen"
+
+
+@dataclass(frozen=True, slots=True)
+class PriceReason:
+    """One thing that moved a price or kept it from moving."""
+
+    name: PriceDriver | PriceLimit
+    moved_minor: int
+    state: DriverState | LimitState
+    wish_minor: int  # of a driver: the price it alone would choose; 0 if it was dropped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +83,42 @@ class PriceSuggestions:
     limit_moved_minor: NDArray[np.int64]  # [N]
     ending_moved_minor: NDArray[np.int64]  # [N]
     bands: Bands
+
+    def reasons(self, at: int) -> tuple[PriceReason, ...]:
+        """Of one product: every driver, then what the limits did."""
+        return (*self._drivers(at), *self._limits(at))
+
+    def _drivers(self, at: int) -> Iterator[PriceReason]:
+        for driver, state, wish, moved in zip(
+            PriceDriver,
+            self.driver_states[at].tolist(),
+            self.driver_wish_minor[at].tolist(),
+            self.driver_moved_minor[at].tolist(),
+            strict=True,
+        ):
+            wished = round(wish) if STATES[state] is DriverState.USED else 0
+            yield PriceReason(driver, moved, STATES[state], wished)
+
+    def _limits(self, at: int) -> Iterator[PriceReason]:
+        low_by, high_by = (BANDS[int(by[at])] for by in (self.bands.low_by, self.bands.high_by))
+        match self.outcomes[at]:
+            case Outcome.FROZEN:
+                yield PriceReason(PriceLimit.PROMOTION_FREEZE, 0, LimitState.FROZEN, 0)
+            case Outcome.UNKNOWN_LIMIT:
+                for limit in np.flatnonzero(self.bands.unknown[at]).tolist():
+                    yield PriceReason(BANDS[limit], 0, LimitState.UNKNOWN, 0)
+            case Outcome.CONTRADICTION:
+                fits = self.bands.low_minor[at] <= self.bands.high_minor[at]
+                for limit in (low_by, high_by, *([PriceLimit.ENDING] if fits else [])):
+                    yield PriceReason(limit, 0, LimitState.CONTRADICTS, 0)
+            case _:
+                moved = int(self.limit_moved_minor[at])
+                if moved:
+                    by = low_by if moved > 0 else high_by
+                    yield PriceReason(by, moved, LimitState.BINDS, 0)
+                if self.ending_moved_minor[at]:
+                    ending = int(self.ending_moved_minor[at])
+                    yield PriceReason(PriceLimit.ENDING, ending, LimitState.BINDS, 0)
 
 
 def suggest_prices(
