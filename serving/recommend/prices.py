@@ -6,9 +6,10 @@ Shapes: A products asked for, N of them with a price, D drivers.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from shop.catalogue import Catalogue
 from shop.offers import Offers
 from shop.price_drivers import PriceInputs
 from shop.pricing import PriceSuggestions, suggest_prices
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +64,15 @@ async def suggest(ask: PriceAsk, deps: Deps, deadline: Deadline) -> PriceAnswer:
     asked_rows = catalogue.rows_of(list(ask.product_ids))
     known = np.flatnonzero(asked_rows)
     rows = asked_rows[known]
-    with times.timed(Stage.LOOKUPS.value):
-        within_s = deadline.within(settings.lookups_ms / 1000.0)
-        async with asyncio.TaskGroup() as both:
-            offering = both.create_task(
-                deps.offers.look_up(rows, now_ms=ask.now_ms, within_s=within_s, losses=losses)
-            )
-            viewing = both.create_task(
-                deps.feeds.look_up(
-                    rows, now_ms=ask.now_ms, within_s=deadline.remaining_s(), losses=losses
-                )
-            )
-        offers, market = offering.result(), viewing.result()
+    within_s = deadline.within(settings.lookups_ms / 1000.0)
+    async with asyncio.TaskGroup() as both:
+        offering = deps.offers.look_up(rows, now_ms=ask.now_ms, within_s=within_s, losses=losses)
+        viewing = deps.feeds.look_up(
+            rows, now_ms=ask.now_ms, within_s=deadline.remaining_s(), losses=losses
+        )
+        offered = both.create_task(_timed(times, Stage.LOOKUPS, offering))
+        viewed = both.create_task(_timed(times, Stage.FEEDS, viewing))
+    offers, market = offered.result(), viewed.result()
     with times.timed(Stage.PRICING.value):
         priced = np.flatnonzero(offers.price_known & (offers.list_price_minor > 0))
         offers = offers.taken(priced)
@@ -89,6 +89,11 @@ async def suggest(ask: PriceAsk, deps: Deps, deadline: Deadline) -> PriceAnswer:
         degraded=tuple(losses.found),
         stage_ms=times.by_stage() | {Stage.TOTAL.value: times.total_ms()},
     )
+
+
+async def _timed(times: StageTimes, stage: Stage, work: Awaitable[_Found]) -> _Found:
+    with times.timed(stage.value):
+        return await work
 
 
 def _failures(rows: NDArray[np.int64], answered: NDArray[np.int64]) -> dict[int, PriceFailure]:
