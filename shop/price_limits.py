@@ -103,15 +103,12 @@ class Bands:
         """[N] of all limits together; below `low_minor` where they contradict each other."""
         return np.asarray(self.most_minor.min(axis=1), dtype=np.int64)
 
-    @property
-    def low_by(self) -> NDArray[np.intp]:
-        """[N] which limit sets the low end, into `BANDS`."""
-        return np.asarray(self.least_minor.argmax(axis=1), dtype=np.intp)
-
-    @property
-    def high_by(self) -> NDArray[np.intp]:
-        """[N] which limit sets the high end, into `BANDS`."""
-        return np.asarray(self.most_minor.argmin(axis=1), dtype=np.intp)
+    def ends_of(self, at: int) -> tuple[PriceLimit, PriceLimit]:
+        """Which limits set the low and the high end of one product's band."""
+        return (
+            BANDS[int(self.least_minor[at].argmax())],
+            BANDS[int(self.most_minor[at].argmin())],
+        )
 
 
 def price_bands(known: LimitedBy, limits: PriceLimits) -> Bands:

@@ -100,7 +100,7 @@ class PriceSuggestions:
             yield PriceReason(driver, moved, STATES[state], wished)
 
     def _limits(self, at: int) -> Iterator[PriceReason]:
-        low_by, high_by = (BANDS[int(by[at])] for by in (self.bands.low_by, self.bands.high_by))
+        low_by, high_by = self.bands.ends_of(at)
         match self.outcomes[at]:
             case Outcome.FROZEN:
                 yield PriceReason(PriceLimit.PROMOTION_FREEZE, 0, LimitState.FROZEN, 0)
@@ -108,7 +108,7 @@ class PriceSuggestions:
                 for limit in np.flatnonzero(self.bands.unknown[at]).tolist():
                     yield PriceReason(BANDS[limit], 0, LimitState.UNKNOWN, 0)
             case Outcome.CONTRADICTION:
-                fits = self.bands.low_minor[at] <= self.bands.high_minor[at]
+                fits = self.bands.least_minor[at].max() <= self.bands.most_minor[at].min()
                 for limit in (low_by, high_by, *([PriceLimit.ENDING] if fits else [])):
                     yield PriceReason(limit, 0, LimitState.CONTRADICTS, 0)
             case _:

@@ -12,7 +12,9 @@ What a shop's planning system does with a log of sales, in its simplest honest f
   "Modern Epidemiology", chapter 15), its variance after S. Greenland and J. M. Robins, Biometrics
   1985; categories with few sales lean on the whole shop. It is the answer to a *promotion*: where
   a reduction attracts by itself, a quiet change of the list price moves demand less. Unknown where
-  the log has no impressions.
+  the log has no impressions. On the default world: -1.1, -1.1, -1.0, -0.9 and -0.7 at 10 to 40 %
+  off, where the truth on the same impressions (no session's needs known) is -1.3, -1.3, -1.2, -1.0
+  and -0.9.
 
 Shapes: R catalogue rows, S sales, B bands of reductions, G categories.
 """
@@ -26,7 +28,7 @@ HALF_LIFE_DAYS = 14.0  # as the shop's popularity; see training/algorithms/popul
 BAND_EDGES = np.array([0.001, 0.125, 0.175, 0.25, 0.35])  # below the first: full price
 BAND_COUNT = BAND_EDGES.size + 1
 _LEAST_WEEKDAY_DAYS = 28
-_SHOP_WEIGHT = 1.0 / 0.5**2  # categories differ by about 0.5; see tests/unit/test_forecast.py
+_SHOP_WEIGHT = 1.0 / 0.5**2  # categories are taken to differ by 0.5, a choice
 _WEEK = 7
 
 
