@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from typing import Any
 
 import grpc
@@ -56,6 +57,7 @@ class Gateway:
         self._stack = AsyncExitStack()
         self._service = await self._stack.enter_async_context(open_service())
         self._turns = Turns(at_once=door.concurrent_calls, waiting=door.queued_calls)
+        self._price_turns = Turns(at_once=door.price_calls, waiting=door.queued_calls)
         self._streams = door.streams
         self._many_at_once = door.many_at_once
         self._is_warm = False
@@ -157,10 +159,14 @@ class Gateway:
                 handling.arrival,
                 default_ms=service.deps.settings.pricing.total_ms,
             )
-            async with self._turns.turn():
+            catalogue, settings = service.tables.catalogue, service.deps.settings.pricing
+            async with self._price_turns.turn():
                 answer = await service.suggest_prices(
                     ask, start_s=handling.arrival.at_s, total_s=total_s
                 )
+                few = len(ask.product_ids) <= _FEW_PRICES
+                encode = partial(encode_prices, answer, catalogue, settings)
+                reply = encode() if few else await asyncio.to_thread(encode)
             service.telemetry.suggested(answer)
             handling.fields |= {
                 "request_id": ask.request_id,
@@ -170,10 +176,7 @@ class Gateway:
                 "stage_ms": {stage: round(ms, 2) for stage, ms in answer.stage_ms.items()},
                 "degraded": [f"{stage}:{reason}" for stage, reason in answer.degraded],
             }
-            catalogue, settings = service.tables.catalogue, service.deps.settings.pricing
-            if len(ask.product_ids) <= _FEW_PRICES:
-                return encode_prices(answer, catalogue, settings)
-            return await asyncio.to_thread(encode_prices, answer, catalogue, settings)
+            return reply
         return pb.SuggestPriceResponse()
 
     async def _events(self, request: pb.LogEventsRequest) -> list[ShopperEvent]:

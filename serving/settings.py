@@ -42,6 +42,8 @@ class DoorSettings:
     queued_calls: int = 64
     streams: int = 4  # RecommendMany calls at once
     many_at_once: int = 2  # lists of one RecommendMany at once: interactive calls go between
+    # SuggestPrice calls at once, apart from the lists': they may wait 0.2 s for a feed that stalls.
+    price_calls: int = 2
     metrics_port: int = 9464  # of the first replica, the next have the next; 0 takes any
     warm_within_s: float = 30.0  # how long the start waits for a first good answer
 
@@ -54,6 +56,7 @@ class DoorSettings:
             "queued_calls",
             "streams",
             "many_at_once",
+            "price_calls",
         ):
             _require(getattr(self, name) >= 1, f"{name}: must be at least 1")
         _require(self.warm_within_s > 0, "warm_within_s: must be above 0")

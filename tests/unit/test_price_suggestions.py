@@ -1,5 +1,6 @@
 """SuggestPrice from the door to the feeds' twins: every answer whole, every loss named."""
 
+import asyncio
 from dataclasses import replace
 
 import grpc
@@ -15,6 +16,7 @@ from serving.proto import recommendations_pb2 as pb
 from serving.recommend.price_settings import PricingSettings
 from serving.recommend.prices import PriceAnswer, PriceAsk, PriceFailure, suggest
 from serving.recommend.request import Degradation
+from serving.settings import DoorSettings
 from shop.errors import DependencyUnavailable
 from shop.pricing import Outcome
 from tests.unit.small_shop import PLAIN, SmallShop, a_shop, an_ask
@@ -289,6 +291,30 @@ def test_the_gateway_answers_a_few_and_many_alike() -> None:
         each.price_minor for each in many.suggestions[:3]
     ]
     assert few.endings == [9]
+
+
+def test_prices_that_wait_for_a_feed_do_not_hold_up_lists() -> None:
+    pricing = PricingSettings(competitors_ask_ms=60_000.0, total_ms=60_000.0)
+    shop = a_shop(settings=replace(PLAIN, pricing=pricing))
+    shop.competitors.stalls = True
+    request = pb.SuggestPriceRequest(product_ids=["p10"])
+
+    async def use(gateway: Gateway) -> None:
+        waiting = [
+            asyncio.create_task(gateway.SuggestPrice(request, Context()))
+            for _ in range(DoorSettings().concurrent_calls + 2)
+        ]
+        for _ in range(20):  # until they have asked, and wait
+            await asyncio.sleep(0)
+        assert shop.competitors.ask_count == 1
+        reply = await gateway.Recommend(pb.RecommendRequest(placement="home"), Context())
+        assert len(reply.items) == 20
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    with_gateway(use, shop=shop)
 
 
 def test_the_gateway_refuses_a_wrong_field_with_its_name() -> None:
