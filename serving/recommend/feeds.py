@@ -12,6 +12,7 @@ Shapes: R catalogue rows, N products of a call, M rows of one question, K compet
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -48,13 +49,39 @@ class MarketView:
 
 
 class FeedCache:
-    """Last known answers of the feeds. One per release, because rows are the release's."""
+    """Last known answers of the feeds. One per release, because rows are the release's.
+
+    Takes its memory (140 bytes a product) with the first look-up: most replicas never make one.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, feeds: PriceFeeds, settings: PricingSettings, clock: Clock
+    ) -> None:
+        self._made_of = (catalogue, feeds, settings, clock)
+
+    @cached_property
+    def _columns(self) -> "_FeedColumns":
+        return _FeedColumns(*self._made_of)
+
+    async def look_up(
+        self, rows: NDArray[np.int64], *, now_ms: int, within_s: float, losses: Losses
+    ) -> MarketView:
+        """What is known of `rows` [N] (no duplicates), aligned with them. Notes lost feeds."""
+        return await self._columns.look_up(rows, now_ms=now_ms, within_s=within_s, losses=losses)
+
+    async def close(self) -> None:
+        """End the questions still under way. Call it when no request uses this release any more."""
+        if "_columns" in vars(self):
+            await self._columns.close()
+
+
+class _FeedColumns:
+    """The figures themselves, and who asks for them."""
 
     def __init__(
         self, catalogue: Catalogue, feeds: PriceFeeds, settings: PricingSettings, clock: Clock
     ) -> None:
         self._catalogue = catalogue
-        self._feeds = feeds
         self._settings = settings
         self._clock = clock
         # [2, …] prices and times by row, of the products that somebody asked for: these are few
@@ -127,7 +154,6 @@ class FeedCache:
     async def look_up(
         self, rows: NDArray[np.int64], *, now_ms: int, within_s: float, losses: Losses
     ) -> MarketView:
-        """What is known of `rows` [N] (no duplicates), aligned with them. Notes lost feeds."""
         questions = set().union(*(refresh.start(rows, now_ms) for refresh, _ in self._refreshes))
         if questions:
             answered, _ = await asyncio.wait(questions, timeout=within_s)
@@ -139,7 +165,6 @@ class FeedCache:
         return self._view(rows)
 
     async def close(self) -> None:
-        """End the questions still under way. Call it when no request uses this release any more."""
         for refresh, _ in self._refreshes:
             await refresh.close()
 
