@@ -428,6 +428,7 @@ def test_generic_clients_find_their_way_by_reflection(door: Door) -> None:
         "Recommend",
         "RecommendMany",
         "LogEvents",
+        "SuggestPrice",
     ]
 
 
