@@ -21,7 +21,7 @@ test: setup ## Every test this machine can run; says what was skipped and why
 	@$(PYTEST) -q
 
 test-unit: setup ## The quick part
-	@$(PYTEST) -q tests/unit tests/design
+	@$(PYTEST) -q -n auto --dist worksteal tests/unit tests/design
 
 check: setup ## Lint, types and the decisions kept by tests: exactly what CI runs
 	@$(BIN)/ruff format --check .

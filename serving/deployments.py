@@ -3,6 +3,7 @@
 What Serve reads from the environment is decided here and set by `app.py` before Ray is imported.
 """
 
+import gc
 import logging
 from functools import partial
 from typing import Any
@@ -88,6 +89,10 @@ class DoorGateway(Gateway):
             logger.error("the gateway cannot start: %s", error)  # Serve tells only that it did not
             raise
         self._serve_metrics(settings.door, rank)
+        # What lives as long as the replica is left out of every later collection: walking Ray's
+        # and our tables takes tens of milliseconds, in which no call is answered.
+        gc.collect()
+        gc.freeze()
 
     def _opener(self, settings: Settings) -> OpenService:
         return partial(open_service, settings)

@@ -12,6 +12,7 @@ _FILE_BYTES = (
     20 << 20
 )  # a day of 150 requests a second is 4 GB; what is kept shows the last half hour
 _KEPT_FILES = 5
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 REQUESTS = logging.getLogger("serving.requests")  # one line per request, written by the gateway
 
 
@@ -30,7 +31,7 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             # Not `formatException`, which prints: Ray replaces print() in its workers.
             line["trace"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _ENCODER.encode(line)
 
 
 class _TurnedFile(logging.handlers.RotatingFileHandler):
@@ -57,5 +58,9 @@ def log_to_stderr(level: str) -> None:
 
 def _replace_handlers(handler: logging.Handler, level: str) -> None:
     handler.setFormatter(JsonLines())
+    # Where in the code a line was written, and by which thread, is in no line of ours; finding it
+    # out took a fifth of the time (the switch is the logging HOWTO's, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.raiseExceptions = False  # a full disk must not fail the request that it logs

@@ -23,6 +23,15 @@ _REASON_OF = (
     (Source.POPULAR, pb.POPULAR),
     (Source.EXPLORATION, pb.EXPLORATION),
 )
+_BITS = range(1 << len(Source))
+# Every combination of sources, by its bits: names, and the reason.
+_NAMES_BY_BITS = tuple(
+    tuple(name for source, name in enumerate(_SOURCE_NAMES) if bits >> source & 1) for bits in _BITS
+)
+_REASON_BY_BITS = tuple(
+    next((reason for source, reason in _REASON_OF if bits >> source & 1), pb.REASON_UNSPECIFIED)
+    for bits in _BITS
+)
 
 
 def encode_answer(
@@ -85,7 +94,7 @@ def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
         offers.stock[at].tolist(),
         offers.stock_as_of_ms[at].tolist(),
         has_stock.tolist(),
-        answer.proposed[at].tolist(),
+        np.packbits(answer.proposed[at], axis=1, bitorder="little")[:, 0].tolist(),
         slate.explored.tolist(),
         slate.promoted.tolist(),
         strict=True,
@@ -96,7 +105,7 @@ def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
             title=title,
             score=value,
             reason=_reason(sources, promoted=promoted, explored=explored, fallback=answer.fallback),
-            sources=[name for name, holds in zip(_SOURCE_NAMES, sources, strict=True) if holds],
+            sources=_NAMES_BY_BITS[sources],
             price_minor=price_minor,
             list_price_minor=list_price_minor,
             price_as_of_ms=price_as_of_ms,
@@ -120,14 +129,14 @@ def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
     ]
 
 
-def _reason(sources: list[bool], *, promoted: bool, explored: bool, fallback: bool) -> "pb.Reason":
+def _reason(sources: int, *, promoted: bool, explored: bool, fallback: bool) -> "pb.Reason":
     if promoted:
         return pb.PROMOTED
     if explored:
         return pb.EXPLORATION
     if fallback:
         return pb.FALLBACK
-    return next((reason for source, reason in _REASON_OF if sources[source]), pb.REASON_UNSPECIFIED)
+    return _REASON_BY_BITS[sources]
 
 
 def _next_page_token(answer: Answer, token_key: bytes) -> str:

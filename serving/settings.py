@@ -80,7 +80,7 @@ class RaySettings:
 class TritonSettings:
     """Where the models are."""
 
-    address: str = "127.0.0.1:8001"
+    address: str = "127.0.0.1:8000"  # its HTTP port
 
     def __post_init__(self) -> None:
         _require_address("address", self.address)

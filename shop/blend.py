@@ -12,11 +12,13 @@ Shapes: N candidates, S sources, M proposed by one source.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shop.candidates import SOURCE_COUNT, Candidates, Source
+from shop.catalogue import DENSE_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,10 @@ class Proposal:
 
 def interleave(proposals: Sequence[Proposal], quotas: Quotas, count: int) -> Candidates:
     """At most `count` products, each source in proportion to its quota."""
-    keys = [_interleaved_keys(proposal, quotas) for proposal in proposals]
+    keys = [
+        _interleaved_keys(len(proposal), quotas.of(proposal.source), proposal.source)
+        for proposal in proposals
+    ]
     return _merge(proposals, keys, count)
 
 
@@ -104,9 +109,10 @@ def make_room(
     return both.taken(np.arange(min(len(both), count)))
 
 
-def _interleaved_keys(proposal: Proposal, quotas: Quotas) -> NDArray[np.float64]:
-    keys = (np.arange(len(proposal)) + 0.5) / max(1, quotas.of(proposal.source))
-    return 1.0 + keys * 1e-9 if proposal.source is Source.EXPLORATION else keys
+@lru_cache(maxsize=1024)  # the same few lengths and quotas in nearly every call
+def _interleaved_keys(length: int, quota: int, source: Source) -> NDArray[np.float64]:
+    keys = (np.arange(length) + 0.5) / max(1, quota)
+    return 1.0 + keys * 1e-9 if source is Source.EXPLORATION else keys
 
 
 def _merge(
@@ -116,19 +122,35 @@ def _merge(
         return Candidates(np.zeros(0, np.int64), np.zeros((0, SOURCE_COUNT), np.float32))
     rows = np.concatenate([proposal.rows for proposal in proposals])
     key = np.concatenate(keys)
-    order = np.argsort(key, kind="stable")  # ties: the proposal named first
-    unique, first = np.unique(rows[order], return_index=True)
-    kept = unique[np.argsort(first)][:count]
-    return Candidates(kept, _scores_of(kept, proposals))
-
-
-def _scores_of(rows: NDArray[np.int64], proposals: Sequence[Proposal]) -> NDArray[np.float32]:
-    scores = np.full((rows.size, SOURCE_COUNT), np.nan, dtype=np.float32)
-    by_row = np.argsort(rows)
-    ascending = rows[by_row]
+    ordered = rows[np.argsort(key, kind="stable")]  # ties: the proposal named first
+    distinct, places = _distinct(ordered, rows)
+    scores = np.full((distinct.size, SOURCE_COUNT), np.nan, dtype=np.float32)
+    start = 0
     for proposal in proposals:
-        at = np.searchsorted(ascending, proposal.rows)
-        at = np.minimum(at, max(0, rows.size - 1))
-        found = ascending[at] == proposal.rows if rows.size else np.zeros(len(proposal), np.bool_)
-        scores[by_row[at[found]], proposal.source] = proposal.scores[found]
-    return scores
+        end = start + len(proposal)
+        scores[places[start:end], proposal.source] = proposal.scores
+        start = end
+    return Candidates(distinct[:count], scores[:count])
+
+
+def _distinct(
+    ordered: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The different ones of `ordered`, each where it came first, and where each of `rows` is there.
+
+    `rows` holds the same numbers in any order.
+    """
+    count = int(ordered.max(initial=0)) + 1
+    if count > DENSE_ROWS:
+        unique, first = np.unique(ordered, return_index=True)
+        by_first = np.argsort(first)
+        place = np.empty(unique.size, dtype=np.intp)
+        place[by_first] = np.arange(unique.size)
+        return unique[by_first], place[np.searchsorted(unique, rows)]
+    # One number per catalogue row instead of sorting; what nobody wrote is never read. Of several
+    # writes to one place numpy keeps the last, so the order is written back to front.
+    table = np.empty(count, dtype=np.intp)
+    table[ordered[::-1]] = np.arange(ordered.size)[::-1]
+    distinct = ordered[table[ordered] == np.arange(ordered.size)]
+    table[distinct] = np.arange(distinct.size)
+    return distinct, table[rows]

@@ -8,6 +8,7 @@ Shapes: T history length (padded), C context codes, V context values, N candidat
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ CANDIDATE_VALUES = (
 )
 PLACEMENTS = ("home", "product", "cart", "category", "search", "email")
 _MS_PER_HOUR = 3_600_000.0
+_MS_PER_DAY = 86_400_000
 _DAYS_PER_YEAR = 365.25
 
 
@@ -158,7 +160,7 @@ def _context_values(history: History, context: Context) -> NDArray[np.float32]:
     times = history.times_ms
     in_session = times[history.session_mask]
     pauses_s = np.diff(in_session) / 1000.0
-    angle = 2.0 * np.pi * (_day_of_year(context.now_ms) / _DAYS_PER_YEAR)
+    angle = 2.0 * np.pi * (_day_of_year(context.now_ms // _MS_PER_DAY) / _DAYS_PER_YEAR)
     values = (
         np.log1p(in_session.size),
         np.log1p(max(0.0, float(np.median(pauses_s)))) if pauses_s.size else 0.0,
@@ -173,8 +175,9 @@ def _context_values(history: History, context: Context) -> NDArray[np.float32]:
     return np.array(values, dtype=np.float32)
 
 
-def _day_of_year(now_ms: int) -> float:
-    return float(datetime.fromtimestamp(now_ms / 1000.0, tz=UTC).timetuple().tm_yday)
+@lru_cache(maxsize=4096)  # training passes years of days, the gateway one
+def _day_of_year(unix_day: int) -> float:
+    return float(datetime.fromtimestamp(unix_day * 86_400, tz=UTC).timetuple().tm_yday)
 
 
 def candidate_values(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shop.catalogue import DENSE_ROWS
 from shop.events import History
 
 RECENCY_DECAY = 0.7  # weight of the p-th most recent product is RECENCY_DECAY ** p
-_DENSE_ROWS = 65_536  # up to here one sum per catalogue row is quicker than sorting the rows
 REACH = 20  # 0.7 ** 20 < 0.001: older products no longer move the order
 
 
@@ -40,7 +40,7 @@ class ItemItemScores:
 
     def best(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The `count` highest-scored rows and their scores, best first, ties by row."""
-        order = np.lexsort((self.rows, -self.scores))[:count]
+        order = np.argsort(-self.scores, kind="stable")[:count]  # the rows ascend already
         return self.rows[order], self.scores[order]
 
 
@@ -54,7 +54,7 @@ def score_neighbours(history: History, neighbours: Neighbours) -> ItemItemScores
     rows = neighbours.rows[recent].ravel()
     scores = (neighbours.scores[recent] * weights[:, None]).ravel()
     unique: NDArray[np.int64]
-    if neighbours.rows.shape[0] <= _DENSE_ROWS:  # adds in the same order, so to the same bits
+    if neighbours.rows.shape[0] <= DENSE_ROWS:  # adds in the same order, so to the same bits
         summed = np.bincount(rows, weights=scores).astype(np.float32)
         summed[0] = 0.0  # row 0 pads
         unique = np.flatnonzero(summed > 0)

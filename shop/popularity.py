@@ -51,7 +51,7 @@ class Popularity:
         return rows[np.argsort(-self.score_of[rows], kind="stable")][:count]
 
     def _bounds(self, categories: NDArray[np.int64]) -> list[tuple[int, int]]:
-        known = np.unique(categories[categories > 0])  # code 0 is no category
+        known = sorted({code for code in categories.tolist() if code > 0})  # 0 is no category
         return [(int(self.shelf_starts[c]), int(self.shelf_starts[c + 1])) for c in known]
 
 

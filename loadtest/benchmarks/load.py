@@ -70,6 +70,9 @@ def measure(state_dir: Path, images: Path) -> Result:
             f" {summary.event_calls} clicks logged between them."
             f" The generator took {summary.generator_cpu_share:.0%} of a core and was late by"
             f" {summary.generator_late_p99_ms:.1f} ms at p99, which is part of the latency.",
+            "The bare reference of the same path elsewhere (grpc.aio, both models on Triton, no"
+            " look-ups, no rules, no log, two cores): open loop at 300/s p99 19 ms, at 400/s 31 ms,"
+            " 516/s when saturated.",
         ),
     )
 

@@ -37,7 +37,6 @@ class FaissIndex:
     def __init__(self, index: Any) -> None:
         self._index = index
         self._rows = int(index.ntotal)
-        self._everything = _selector(np.arange(self._rows) != NO_PRODUCT)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="faiss")
         self.search_s = self._measured_search_s()
         self._is_inline = self.search_s < _INLINE_S
@@ -88,23 +87,26 @@ class FaissIndex:
         self, user_vector: NDArray[np.float32], count: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         query = np.ascontiguousarray(user_vector[np.newaxis], dtype=np.float32)
-        wanted = min(count, self._rows)
-        if wanted == 0:
+        wanted = min(count, self._rows - 1)  # row 0 is no product
+        if wanted <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        cosines, rows = self._index.search(query, wanted, params=self._parameters(allowed))
-        found = (rows[0] > NO_PRODUCT) & np.isfinite(cosines[0])  # FAISS fills up with row -1
-        return rows[0][found].astype(np.int64, copy=False), cosines[0][found]
+        if allowed is None:  # asking for one more and dropping row 0 is cheaper than a selector
+            found_cosines, found_rows = self._index.search(query, wanted + 1)
+        else:
+            parameters = self._parameters(allowed)
+            found_cosines, found_rows = self._index.search(query, wanted, params=parameters)
+        rows, cosines = found_rows[0], found_cosines[0]
+        found = np.flatnonzero((rows > NO_PRODUCT) & np.isfinite(cosines))  # FAISS pads with -1
+        return rows[found[:wanted]].astype(np.int64, copy=False), cosines[found[:wanted]]
 
-    def _parameters(self, allowed: NDArray[np.bool_] | None) -> Any:
-        selector = self._everything if allowed is None else _selector(allowed)
+    def _parameters(self, allowed: NDArray[np.bool_]) -> Any:
+        selector = _selector(allowed)
         if isinstance(self._index, faiss.IndexIVF):
             return faiss.SearchParametersIVF(sel=selector, nprobe=self._probes(allowed))
         return faiss.SearchParameters(sel=selector)
 
-    def _probes(self, allowed: NDArray[np.bool_] | None) -> int:
+    def _probes(self, allowed: NDArray[np.bool_]) -> int:
         """Cells to visit: the rarer what is allowed, the more, so that as many are found."""
-        if allowed is None:
-            return int(self._index.nprobe)
         rarity = self._rows / max(1, int(np.count_nonzero(allowed)))
         return min(int(self._index.nlist), int(np.ceil(self._index.nprobe * rarity)))
 

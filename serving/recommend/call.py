@@ -3,8 +3,10 @@
 import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 from serving.deadline import Clock, Deadline, StageTimes
@@ -57,8 +59,7 @@ class Call:
     @staticmethod
     def of(ask: Ask, deps: Deps, deadline: Deadline) -> "Call":
         """A call that begins now."""
-        seed = hashlib.blake2b(ask.request_id.encode(), digest_size=16).digest()
-        generator = np.random.default_rng(int.from_bytes(seed, "big"))
+        generator = np.random.Generator(np.random.PCG64(_Digest(ask.request_id)))  # type: ignore[arg-type]  # numpy takes any ISeedSequence
         times = StageTimes(deps.clock)
         return Call(ask, deps, deadline, Losses(), times, generator, _excluded_rows(ask, deps))
 
@@ -88,5 +89,16 @@ class Call:
 
 def _excluded_rows(ask: Ask, deps: Deps) -> NDArray[np.int64]:
     ids = [*ask.exclude_product_ids, *ask.context_product_ids, *ask.cart_product_ids]
-    rows = deps.release.tables.catalogue.rows_of(ids)
-    return np.unique(rows[rows > 0])
+    known = deps.release.tables.catalogue.row_of
+    return np.array(sorted({known[each] for each in ids if each in known}), dtype=np.int64)
+
+
+class _Digest(ISeedSequence):
+    """The request id's digest as a seed. numpy's own spreads weak seeds out, for 15 µs a call."""
+
+    def __init__(self, request_id: str) -> None:
+        self._words = hashlib.blake2b(request_id.encode(), digest_size=32).digest()
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> NDArray[Any]:
+        """The first words of the digest: PCG64 asks for all four."""
+        return np.frombuffer(self._words, dtype=dtype)[:n_words]

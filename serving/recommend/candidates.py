@@ -239,7 +239,7 @@ def _check(proposal: Proposal, *, row_count: int) -> None:
         rows.shape == scores.shape
         and np.isfinite(scores).all()
         and (rows.size == 0 or (rows.min() > 0 and rows.max() < row_count))
-        and np.unique(rows).size == rows.size
+        and len(set(rows.tolist())) == rows.size
     )
     if not sound:
         raise DependencyUnavailable("index", "proposed what does not exist")

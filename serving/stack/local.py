@@ -59,7 +59,7 @@ def plan_local(
 
     def variables_now() -> Mapping[str, str]:
         status = read_status(folder.run / STATUS_FILE) if has_triton else None
-        return variables | ({"VITRINE_TRITON__ADDRESS": status.grpc_address} if status else {})
+        return variables | ({"VITRINE_TRITON__ADDRESS": status.http_address} if status else {})
 
     services.append(_door(folder, settings_file, variables_now))
 
@@ -113,7 +113,11 @@ def _triton_addresses(folder: StateFolder, has_triton: bool) -> dict[str, str]:
     status = read_status(folder.run / STATUS_FILE) if has_triton else None
     if status is None:
         return {}
-    return {"triton": status.grpc_address, "triton metrics": f"{status.metrics_address}/metrics"}
+    return {
+        "triton": status.http_address,
+        "triton grpc": status.grpc_address,
+        "triton metrics": f"{status.metrics_address}/metrics",
+    }
 
 
 def _door_metrics(folder: StateFolder) -> dict[str, str]:

@@ -20,6 +20,7 @@ from serving.stack.ports import LOOPBACK
 from serving.triton.runtime import TritonRuntime, server_environment
 
 _ADMIN_PROTOCOLS = "model-repository,shared-memory,trace,logging"
+_HTTP_THREADS = 2  # they only take in and hand out; the models run in their stubs
 _ADMIN_HEADER = "vitrine"
 _SHARED_MEMORY = Path("/dev/shm")
 _PR_SET_PDEATHSIG = 1
@@ -29,7 +30,8 @@ _PR_SET_PDEATHSIG = 1
 class Ports:
     """Where the server listens, all on the loopback."""
 
-    grpc: int
+    grpc: int  # the supervisor and administrators
+    http: int  # the gateway
     metrics: int
 
 
@@ -198,7 +200,10 @@ def _command(plan: ServerPlan, admin_secret: str) -> list[str]:
         f"--backend-config=python,shm-region-prefix-name={plan.shared_memory_prefix}",
         "--pinned-memory-pool-byte-size=0",
         "--exit-timeout-secs=3",
-        "--allow-http=false",
+        f"--http-address={LOOPBACK}",
+        f"--http-port={plan.ports.http}",
+        f"--http-thread-count={_HTTP_THREADS}",
+        f"--http-restricted-api={_ADMIN_PROTOCOLS}:{_ADMIN_HEADER}={admin_secret}",
         f"--grpc-address={LOOPBACK}",
         f"--grpc-port={plan.ports.grpc}",
         f"--grpc-restricted-protocol={_ADMIN_PROTOCOLS}:{_ADMIN_HEADER}={admin_secret}",

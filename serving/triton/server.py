@@ -84,15 +84,21 @@ def only_supervisor(run_folder: Path) -> Iterator[None]:
 
 def _ports(status_file: Path) -> Ports:
     before = read_status(status_file)
-    addresses = ("", "") if before is None else (before.grpc_address, before.metrics_address)
-    preferred = [int(a.rpartition(":")[2]) if a else None for a in addresses]
+    addresses = (
+        ("", "", "")
+        if before is None
+        else (before.grpc_address, before.http_address, before.metrics_address)
+    )
+    ports: list[int] = []
     try:
-        ports = Ports(free_port(preferred[0]), free_port(preferred[1]))
-        while ports.grpc == ports.metrics:
-            ports = Ports(ports.grpc, free_port())
+        for address in addresses:
+            port = free_port(int(address.rpartition(":")[2]) if address else None)
+            while port in ports:
+                port = free_port()
+            ports.append(port)
     except OSError as error:
         raise DependencyUnavailable("triton", str(error)) from error
-    return ports
+    return Ports(*ports)
 
 
 async def _run(supervisor: Supervisor, *, die_with_parent: bool) -> None:

@@ -30,6 +30,7 @@ class TritonStatus:
     """The server as last seen. The addresses stay the same when it is started again."""
 
     grpc_address: str  # host:port
+    http_address: str
     metrics_address: str
     supervisor_pid: int
     server_pid: int  # 0 while there is none

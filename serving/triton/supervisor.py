@@ -151,6 +151,7 @@ class Supervisor:
             self._status_file,
             TritonStatus(
                 grpc_address=f"{LOOPBACK}:{ports.grpc}",
+                http_address=f"{LOOPBACK}:{ports.http}",
                 metrics_address=f"{LOOPBACK}:{ports.metrics}",
                 supervisor_pid=self._pid,
                 server_pid=server_pid,

@@ -42,7 +42,9 @@ def a_status(*versions: int, is_ready: bool = True, reason: str = "") -> TritonS
         for model in MODELS
     )
     now_ms = time.time_ns() // 1_000_000
-    return TritonStatus("127.0.0.1:1", "127.0.0.1:2", 1, 2, True, 0, "", models, now_ms)
+    return TritonStatus(
+        "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", 1, 2, True, 0, "", models, now_ms
+    )
 
 
 def test_promoted_release_is_current_and_in_the_repository(tmp_path: Path) -> None:
