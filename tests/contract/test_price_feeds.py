@@ -27,7 +27,6 @@ from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import BusinessSystems
 from serving.recommend.price_settings import PricingSettings
 from serving.recommend.prices import PriceAnswer, PriceAsk, suggest
-from serving.service import Service
 from shop.catalogue import Catalogue
 from shop.errors import DependencyTimeout, DependencyUnavailable
 from shop.price_limits import PriceLimits
@@ -39,7 +38,6 @@ from simulator.forecast import Forecast
 from simulator.sales_log import forecast_beside
 from simulator.stockroom import StockRoom
 from simulator.world import WorldSettings, generate
-from tests.contract.test_release_switch import PickyTriton, a_whole_release, make_current, run
 from tests.unit.small_shop import a_shop
 
 NOON_MS = 1_780_000_000_000
@@ -371,19 +369,3 @@ def test_a_forecast_that_cannot_be_made_leaves_the_other_feeds_alone(
     (tmp_path / "events.parquet").write_bytes(b"not parquet")
     room = StockRoom.from_products(bad, currency="EUR", seed=7)
     assert not _forecast_or_none(bad, room).found.any()
-
-
-def test_a_service_whose_feeds_nobody_serves_keeps_every_price_and_says_why(
-    tmp_path: Path,
-) -> None:
-    make_current(tmp_path, a_whole_release(tmp_path, 1).name)
-
-    async def use(service: Service, triton: PickyTriton) -> None:
-        ask = PriceAsk("r1", ("p1", "p2"), service.now_ms())
-        answer = await service.suggest_prices(ask, start_s=time.monotonic(), total_s=2.0)
-        lost = {reason.value for _, reason in answer.degraded}
-        assert lost == {"STALE_COMPETITORS", "STALE_DEMAND", "STALE_CALENDAR"}
-        assert answer.suggestions.price_minor.tolist() == [1_200, 1_200]
-        assert set(answer.suggestions.outcomes) == {Outcome.UNKNOWN_LIMIT}
-
-    run(tmp_path, use)
