@@ -59,6 +59,12 @@ COMMANDS = (
         "vitrine event click --user U0000042 --product P000007",
     ),
     Command(
+        "price",
+        "a price inside the limits, and why",
+        "serving.price_command",
+        "vitrine price P000007 --json",
+    ),
+    Command(
         "data",
         "take a data set in, check a snapshot",
         "training.data.command",

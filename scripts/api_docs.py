@@ -22,12 +22,17 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "api.md"
-PROTOS = ("serving/proto/recommendations.proto", "serving/proto/business.proto")
+PROTOS = (
+    "serving/proto/recommendations.proto",
+    "serving/proto/business.proto",
+    "serving/proto/feeds.proto",
+)
 _MESSAGE, _ENUM, _SERVICE = 4, 5, 6  # field numbers in FileDescriptorProto, which paths are made of
 _MEMBER = 2  # fields of a message, values of an enum, methods of a service
 _TITLES = {
     "vitrine.v1": "What storefronts call",
     "vitrine.business.v1": "What Vitrine asks the shop's systems",
+    "vitrine.feeds.v1": "What Vitrine asks before it suggests a price",
 }
 _OPENING = """# API reference
 

@@ -84,5 +84,16 @@ class AsyncVitrineClient:
             )
         return response
 
+    async def suggest_prices(
+        self, product_ids: Sequence[str], *, timeout_s: float | None = None
+    ) -> pb.SuggestPriceResponse:
+        """A price inside the shop's limits for each of up to 500 products. Applies nothing."""
+        with our_errors(self.address):
+            response: pb.SuggestPriceResponse = await self._recommendations.SuggestPrice(
+                pb.SuggestPriceRequest(product_ids=product_ids),
+                timeout=self._within(timeout_s),
+            )
+        return response
+
     def _within(self, timeout_s: float | None) -> float:
         return self._timeout_s if timeout_s is None else timeout_s

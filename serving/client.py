@@ -96,6 +96,17 @@ class VitrineClient:
             )
         return response
 
+    def suggest_prices(
+        self, product_ids: Sequence[str], *, timeout_s: float | None = None
+    ) -> pb.SuggestPriceResponse:
+        """A price inside the shop's limits for each of up to 500 products. Applies nothing."""
+        with our_errors(self.address):
+            response: pb.SuggestPriceResponse = self._recommendations.SuggestPrice(
+                pb.SuggestPriceRequest(product_ids=product_ids),
+                timeout=self._within(timeout_s),
+            )
+        return response
+
     def is_serving(self, *, timeout_s: float = 1.0) -> bool:
         """Whether the door says that it serves. False too if nobody answers."""
         try:

@@ -20,6 +20,7 @@ from serving.field_checks import (
 )
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.ports import ShopperEvent
+from serving.recommend.prices import PriceAsk
 from serving.recommend.request import Ask, RecentEvent
 from shop.errors import InvalidRequest
 from shop.events import EVENT_CODES, HISTORY_TYPES, EventType
@@ -32,6 +33,7 @@ DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 500
 MAX_EVENTS = 1_000
 MAX_MANY = 1_000
+MAX_PRICES = 500
 _MAX_CONTEXT_PRODUCTS = 100
 _MAX_CART = 200
 _MAX_RECENT_EVENTS = 200
@@ -120,6 +122,24 @@ class Decoder:
         except InvalidRequest as error:
             checks.add(error.field, error.reason)
             return None
+
+    def price_ask(self, request: pb.SuggestPriceRequest) -> PriceAsk:
+        """Raises InvalidRequest, naming every field that is wrong."""
+        checks = FieldChecks()
+        ids = checks.ids("product_ids", request.product_ids, MAX_PRICES)
+        if not ids:
+            checks.add("product_ids", f"names no product; name 1 to {MAX_PRICES}")
+        seen: set[str] = set()
+        for at, product_id in enumerate(ids[:MAX_PRICES]):
+            if product_id in seen:
+                checks.add(f"product_ids[{at}]", "is named before; name each product once")
+            seen.add(product_id)
+        checks.whole("deadline_ms", request.deadline_ms, 0, MAX_DEADLINE_MS)
+        if request.currency not in ("", self.currency):
+            checks.add("currency", f"must be the shop's, {self.currency}, or empty")
+        request_id = checks.text("request_id", request.request_id, MAX_ID_BYTES)
+        checks.raise_if_any()
+        return PriceAsk(request_id or self.new_request_id(), ids, self.now_ms())
 
     def events(self, request: pb.LogEventsRequest) -> list[ShopperEvent]:
         """Raises InvalidRequest, naming every field of every event that is wrong."""

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
 from serving.adapters.faiss import FaissIndex, load_index
+from serving.adapters.feeds import GrpcCalendar, GrpcCompetitors, GrpcDemand
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.release_files import current_release, load_tables, verify_release
 from serving.adapters.triton import TritonModels
 from serving.recommend.call import Deps
+from serving.recommend.feed_ports import PriceFeeds
+from serving.recommend.feeds import FeedCache
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import BusinessSystems, ImpressionLog, LoadedRelease, ReleaseTables
 from serving.settings import Settings
@@ -92,8 +95,17 @@ class Releases:
         systems = _open_systems(stack, settings, tables.catalogue.currency)
         offers = OfferCache(tables.catalogue, systems, settings.recommend.offers, time.monotonic)
         stack.push_async_callback(offers.close)
+        feeds = FeedCache(
+            tables.catalogue,
+            _open_feeds(stack, settings, tables.catalogue.currency),
+            settings.recommend.pricing,
+            time.monotonic,
+        )
+        stack.push_async_callback(feeds.close)
         loaded = LoadedRelease(tables, models, models, index)
-        return Deps(self._histories, loaded, offers, self._log, settings.recommend, time.monotonic)
+        return Deps(
+            self._histories, loaded, offers, self._log, settings.recommend, time.monotonic, feeds
+        )
 
     def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex]:
         manifest = verify_release(folder, self._key)
@@ -116,6 +128,15 @@ def _open_systems(stack: AsyncExitStack, settings: Settings, currency: str) -> B
     for system in (inventory, pricing, promotions):
         stack.push_async_callback(system.close)
     return BusinessSystems(inventory, pricing, promotions)
+
+
+def _open_feeds(stack: AsyncExitStack, settings: Settings, currency: str) -> PriceFeeds:
+    competitors = GrpcCompetitors(settings.feeds.competitors, currency=currency)
+    demand = GrpcDemand(settings.feeds.demand)
+    calendar = GrpcCalendar(settings.feeds.calendar, currency=currency)
+    for feed in (competitors, demand, calendar):
+        stack.push_async_callback(feed.close)
+    return PriceFeeds(competitors, demand, calendar)
 
 
 async def _close_later(stack: AsyncExitStack) -> None:

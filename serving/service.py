@@ -26,6 +26,7 @@ from serving.recommend.ports import (
     ReleaseTables,
     ShopperEvent,
 )
+from serving.recommend.prices import PriceAnswer, PriceAsk, suggest
 from serving.recommend.request import Answer, Ask, Degradation, Losses
 from serving.recommend.settings import StageBudgets
 from serving.releases import Releases
@@ -89,6 +90,12 @@ class Service:
             reserve_s=self.budgets.reserve_ms / 1000.0,
         )
         return await recommend(ask, self.deps, deadline)
+
+    async def suggest_prices(self, ask: PriceAsk, *, start_s: float, total_s: float) -> PriceAnswer:
+        """Prices, suggested within `total_s` of `start_s`, which is a time of `clock`."""
+        reserve_s = self.budgets.reserve_ms / 1000.0
+        deadline = Deadline(self.clock, start_s=start_s, total_s=total_s, reserve_s=reserve_s)
+        return await suggest(ask, self.deps, deadline)
 
     async def record(self, events: Sequence[ShopperEvent], *, within_s: float) -> EventReceipt:
         """Returns once every event is on disk and counts in the next list."""

@@ -42,6 +42,8 @@ class DoorSettings:
     queued_calls: int = 64
     streams: int = 4  # RecommendMany calls at once
     many_at_once: int = 2  # lists of one RecommendMany at once: interactive calls go between
+    # SuggestPrice calls at once, apart from the lists': they may wait 0.2 s for a feed that stalls.
+    price_calls: int = 2
     metrics_port: int = 9464  # of the first replica, the next have the next; 0 takes any
     warm_within_s: float = 30.0  # how long the start waits for a first good answer
 
@@ -54,6 +56,7 @@ class DoorSettings:
             "queued_calls",
             "streams",
             "many_at_once",
+            "price_calls",
         ):
             _require(getattr(self, name) >= 1, f"{name}: must be at least 1")
         _require(self.warm_within_s > 0, "warm_within_s: must be above 0")
@@ -97,6 +100,19 @@ class BusinessSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedSettings:
+    """Where the feeds behind price suggestions are."""
+
+    competitors: str = "127.0.0.1:9102"
+    demand: str = "127.0.0.1:9102"
+    calendar: str = "127.0.0.1:9102"
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            _require_address(name, getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything. Paths inside the state folder are fixed, so that operators find them."""
 
@@ -109,6 +125,7 @@ class Settings:
     ray: RaySettings = field(default_factory=RaySettings)
     triton: TritonSettings = field(default_factory=TritonSettings)
     business: BusinessSettings = field(default_factory=BusinessSettings)
+    feeds: FeedSettings = field(default_factory=FeedSettings)
     recommend: RecommendSettings = field(default_factory=RecommendSettings)
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
 

@@ -4,6 +4,7 @@ Kept in the gateway's own process and served there, so that `curl HOST:PORT/metr
 way: Ray's agent would deliver the same numbers ten seconds later and take 0.1 GB for it.
 """
 
+from collections import Counter as Counts
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,10 +21,11 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from serving.adapters.feedback_log import FeedbackLog
+from serving.recommend.prices import PriceAnswer
 from serving.recommend.request import Answer, Degradation, Stage
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
-METHODS = ("Recommend", "RecommendMany", "LogEvents")
+METHODS = ("Recommend", "RecommendMany", "LogEvents", "SuggestPrice")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
 
@@ -53,6 +55,9 @@ class Telemetry:
         self._request_seconds = {name: request_seconds.labels(name) for name in METHODS}
         self._stage_seconds = {stage.value: stage_seconds.labels(stage.value) for stage in Stage}
         self._degradations = {reason: degradations.labels(reason.value) for reason in Degradation}
+        self._prices = Counter(
+            "vitrine_price_suggestions", "Suggested prices by outcome", ("outcome",), **self._here
+        )
         self._empty = Counter("vitrine_empty_answers", "Lists without a product", **self._here)
         self._in_flight = Gauge("vitrine_calls_in_flight", "Calls under way", **self._here)
         self._release = Gauge("vitrine_release", "The release served", ("release",), **self._here)
@@ -83,6 +88,17 @@ class Telemetry:
             self._degradations[reason].inc()
         if len(answer.slate) == 0:
             self._empty.inc()
+
+    def suggested(self, answer: PriceAnswer) -> None:
+        """Prices were suggested."""
+        for stage, ms in answer.stage_ms.items():
+            self._stage_seconds[stage].observe(ms / 1000.0)
+        for _, reason in answer.degraded:
+            self._degradations[reason].inc()
+        outcomes = Counts(each.value for each in answer.suggestions.outcomes)
+        outcomes.update(failure.value for failure in answer.failures.values())
+        for outcome, count in outcomes.items():
+            self._prices.labels(outcome).inc(count)
 
     def serves(self, release: str) -> None:
         """This release is the one being served now."""

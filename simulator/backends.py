@@ -1,8 +1,8 @@
-"""Back-ends: the shop's inventory, price and promotion systems as real gRPC servers.
+"""Back-ends: the shop's inventory, price and promotion systems and its feeds as real gRPC servers.
 
     python -m simulator.backends --products DIR/products.parquet --ports-file ports.json
 
-Three systems on three ports and their switches (faults, stock, prices) on a fourth, one process,
+Each system on a port of its own and their switches (faults, stock, prices) on another, one process,
 loopback only. Each system can be made slow, flaky, silent, wrong or dead while it runs. The values
 are `simulator.stockroom`'s, the faults' meaning is `simulator.faults`'.
 """
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,14 +23,21 @@ import numpy as np
 
 from serving.proto import business_pb2 as pb
 from serving.proto import business_pb2_grpc as rpc
+from serving.proto import feeds_pb2_grpc as feeds_rpc
 from shop.errors import DataRejected, DependencyUnavailable
-from simulator.faults import SYSTEMS, Ailment, checked_faults, garbled
+from simulator.faults import FEEDS, SYSTEMS, Ailment, checked_faults, garbled
+from simulator.feeds import MarketSwitch, World, add_feed
+from simulator.forecast import Forecast, no_forecast
+from simulator.market import Market
 from simulator.process import die_with_parent, tell_ports, until_told_to_end
+from simulator.sales_log import forecast_beside
 from simulator.settings import WorldSettings
 from simulator.stockroom import StockRoom
 
 Clock = Callable[[], int]
 """Unix milliseconds now."""
+
+_NAMES = (*SYSTEMS, *FEEDS, "control")
 
 # A second process on the same port must fail to start, not share the calls.
 _SERVER_OPTIONS = (("grpc.so_reuseport", 0),)
@@ -106,28 +114,36 @@ class Backends:
     ports: dict[str, int] = field(default_factory=dict)
     clock: Clock = wall_clock_ms
     seed: int = 0  # of the faults' chance
+    make_forecast: Callable[[], Forecast] | None = None  # None: nothing is known of demand
+    world: World = field(init=False)
+    _forecasting: asyncio.Task[None] = field(init=False)
     _ailments: dict[str, Ailment] = field(init=False)
     _servers: dict[str, grpc.aio.Server] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._ailments = {
             system: Ailment(np.random.default_rng([self.seed, at]))
-            for at, system in enumerate(SYSTEMS)
+            for at, system in enumerate((*SYSTEMS, *FEEDS))
         }
+        self.world = World(Market(self.room), self.clock)
 
     async def __aenter__(self) -> "Backends":
-        for name in (*SYSTEMS, "control"):
+        for name in _NAMES:
             await self._open(name)
+        make = self.make_forecast or (lambda: no_forecast(self.room.price_minor.size))
+        self._forecasting = asyncio.create_task(self.world.make_forecast(make))
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._forecasting.cancel()
+        await asyncio.gather(self._forecasting, return_exceptions=True)
         for name in list(self._servers):
             await self._close(name)
 
     def faults(self, system: str) -> pb.FaultSettings:
         """What ails the system now. Raises ValueError for a name that is no system."""
         if system not in self._ailments:
-            raise ValueError(f"system {system!r}: must be one of {', '.join(SYSTEMS)}")
+            raise ValueError(f"system {system!r}: must be one of {', '.join(self._ailments)}")
         return self._ailments[system].settings_of(system)
 
     async def set_faults(self, faults: pb.FaultSettings) -> None:
@@ -167,7 +183,10 @@ class Backends:
             rpc.add_PromotionsServicer_to_server(
                 PromotionSystem(self.room, self._ailments[name], self.clock), server
             )
+        elif name in FEEDS:
+            add_feed(name, server, self.world, self._ailments[name])
         else:
+            feeds_rpc.add_MarketRoomServicer_to_server(MarketSwitch(self.world), server)
             switches = Switches(self)
             rpc.add_FaultsServicer_to_server(switches, server)
             rpc.add_StockRoomServicer_to_server(switches, server)
@@ -210,8 +229,10 @@ class Switches(rpc.FaultsServicer, rpc.StockRoomServicer):
     async def SetPrices(
         self, request: pb.SetPricesRequest, context: grpc.aio.ServicerContext
     ) -> pb.SetPricesResponse:
+        backends = self._backends
         try:
-            unknown = self._backends.room.set_prices(request.product_ids, request.price_minor)
+            backends.world.market.note_changes(request.product_ids, backends.clock())
+            unknown = backends.room.set_prices(request.product_ids, request.price_minor)
         except ValueError as error:
             await _refuse(context, error)
         return pb.SetPricesResponse(unknown_product_ids=unknown)
@@ -246,11 +267,11 @@ def _currency_beside(products: Path) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator.backends",
-        description="The shop's inventory, price and promotion systems on loopback, until SIGTERM.",
+        description="The shop's own systems and feeds on loopback, until SIGTERM.",
     )
     parser.add_argument("--products", type=Path, required=True, help="products.parquet")
     parser.add_argument("--ports-file", type=Path, help="where to write the ports as JSON")
-    for name in (*SYSTEMS, "control"):
+    for name in _NAMES:
         parser.add_argument(f"--{name}-port", type=int, default=0, help="0 = any free one")
     parser.add_argument("--currency", help="ISO 4217; default: what lies beside the products")
     parser.add_argument(
@@ -262,10 +283,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(room: StockRoom, ports: dict[str, int], ports_file: Path | None) -> None:
-    async with Backends(room, ports, seed=room.seed) as backends:
+async def _serve(
+    room: StockRoom, ports: dict[str, int], ports_file: Path | None, products: Path
+) -> None:
+    forecast = partial(_forecast_or_none, products, room)
+    async with Backends(room, ports, seed=room.seed, make_forecast=forecast) as backends:
         tell_ports(backends.ports, ports_file)
         await until_told_to_end()
+
+
+def _forecast_or_none(products: Path, room: StockRoom) -> Forecast:
+    """Without a readable log the other systems still answer, and nothing is known of demand."""
+    try:
+        return forecast_beside(products, room.row_of)
+    except DataRejected as error:
+        sys.stderr.write(f"no demand forecast: {error}\n")
+        return no_forecast(room.price_minor.size)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -273,10 +306,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.die_with_parent:
         die_with_parent()
-    ports = {name: getattr(chosen, f"{name}_port") for name in (*SYSTEMS, "control")}
+    ports = {name: getattr(chosen, f"{name}_port") for name in _NAMES}
     try:
         room = open_stock_room(chosen.products, currency=chosen.currency, seed=chosen.seed)
-        asyncio.run(_serve(room, ports, chosen.ports_file))
+        asyncio.run(_serve(room, ports, chosen.ports_file, chosen.products))
     except (DataRejected, DependencyUnavailable) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -13,6 +13,7 @@ import numpy as np
 from serving.proto import business_pb2 as pb
 
 SYSTEMS = ("inventory", "pricing", "promotions")
+FEEDS = ("competitors", "demand", "calendar")
 _NONSENSE: dict[type, tuple[str, float]] = {  # the column that goes wrong, and an absurd value
     pb.StockResponse: ("stock", -5),
     pb.PricesResponse: ("price_minor", 0),
@@ -54,8 +55,9 @@ class Ailment:
 
 def checked_faults(faults: pb.FaultSettings) -> pb.FaultSettings:
     """The same faults. Raises ValueError naming the first setting that means nothing."""
-    if faults.system not in SYSTEMS:
-        raise ValueError(f"system {faults.system!r}: must be one of {', '.join(SYSTEMS)}")
+    if faults.system not in (*SYSTEMS, *FEEDS):
+        allowed = ", ".join((*SYSTEMS, *FEEDS))
+        raise ValueError(f"system {faults.system!r}: must be one of {allowed}")
     for name in ("latency_ms", "jitter_ms"):
         if not 0.0 <= getattr(faults, name) <= 600_000.0:
             raise ValueError(f"{name} {getattr(faults, name)}: must be 0..600000")

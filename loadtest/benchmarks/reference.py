@@ -15,11 +15,14 @@ from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
 from serving.adapters.feedback_log import FeedbackSettings
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.memory import MemoryImpressionLog
+from serving.adapters.memory_feeds import MemoryCalendar, MemoryCompetitors, MemoryDemand
 from serving.adapters.release_files import load_tables
 from serving.codec import Decoder
 from serving.deadline import Deadline
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.call import Deps
+from serving.recommend.feed_ports import PriceFeeds
+from serving.recommend.feeds import FeedCache
 from serving.recommend.lookups import OfferCache
 from serving.recommend.pipeline import recommend
 from serving.recommend.ports import BusinessSystems, LoadedRelease
@@ -81,7 +84,9 @@ class Reference:
         )
         release = LoadedRelease(tables, models, models, index)
         log = MemoryImpressionLog()
-        deps = Deps(histories, release, offers, log, settings, time.monotonic)
+        nothing = PriceFeeds(MemoryCompetitors(), MemoryDemand(), MemoryCalendar())  # never asked
+        feeds = FeedCache(tables.catalogue, nothing, settings.pricing, time.monotonic)
+        deps = Deps(histories, release, offers, log, settings, time.monotonic, feeds)
         decoder = Decoder(tables.catalogue.currency, bytes(32), self.now_ms, lambda: "none")
         try:
             return [await _one(request, decoder, deps) for request in requests]

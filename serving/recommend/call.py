@@ -10,6 +10,7 @@ from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 from serving.deadline import Clock, Deadline, StageTimes
+from serving.recommend.feeds import FeedCache
 from serving.recommend.filter_masks import FilterMasks
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import Histories, ImpressionLog, LoadedRelease
@@ -28,6 +29,7 @@ class Deps:
     impressions: ImpressionLog
     settings: RecommendSettings
     clock: Clock
+    feeds: FeedCache  # of this release
     popularity: Popularity = field(init=False)
     filter_masks: FilterMasks = field(init=False)
 

@@ -27,6 +27,9 @@ class Degradation(StrEnum):
     STALE_STOCK = "STALE_STOCK"
     DEFAULT_OFFER = "DEFAULT_OFFER"
     NO_RANKING = "NO_RANKING"
+    STALE_COMPETITORS = "STALE_COMPETITORS"
+    STALE_DEMAND = "STALE_DEMAND"
+    STALE_CALENDAR = "STALE_CALENDAR"
 
 
 class Stage(StrEnum):
@@ -39,6 +42,8 @@ class Stage(StrEnum):
     LOOKUPS = "lookups"
     RANKING = "ranking"
     SLATE = "slate"
+    FEEDS = "feeds"
+    PRICING = "pricing"
     TOTAL = "total"
 
 

@@ -5,6 +5,7 @@ A bound that is broken raises ValueError, with the setting's name first.
 
 from dataclasses import dataclass, field
 
+from serving.recommend.price_settings import PricingSettings
 from shop.blend import Quotas
 from shop.explore import ExplorationSettings
 from shop.rules import Caps
@@ -82,6 +83,7 @@ class RecommendSettings:
             click_minor=1.0,
         )
     )
+    pricing: PricingSettings = field(default_factory=PricingSettings)
     page_ttl_ms: int = (
         900_000  # fifteen minutes of browsing; prices are looked up again on each page
     )

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from serving.settings import BusinessSettings, DoorSettings, Settings, TritonSettings
+from serving.settings import BusinessSettings, DoorSettings, FeedSettings, Settings, TritonSettings
 from serving.stack.folder import StateFolder
 from serving.stack.ports import LOOPBACK, free_port, is_listening
 from serving.stack.supervisor import Service
@@ -18,6 +18,7 @@ from serving.triton.status import STATUS_FILE, read_status
 
 _DOOR_FILE = "door.json"  # in run/; written when the door is open
 BUSINESS_SYSTEMS = ("inventory", "pricing", "promotions")
+FEEDS = ("competitors", "demand", "calendar")  # simulated together with the systems
 
 
 SimulatedSystems = Callable[[Path, Mapping[str, int]], tuple[str, ...]]
@@ -39,11 +40,13 @@ def plan_local(
     }
     addresses: dict[str, str] = {}
     if settings.business == BusinessSettings():
-        ports = {name: free_port() for name in (*BUSINESS_SYSTEMS, "control")}
+        ports = {name: free_port() for name in (*BUSINESS_SYSTEMS, *FEEDS, "control")}
         services.append(_business(prepared, ports, simulated))
         addresses |= {name: f"{LOOPBACK}:{port}" for name, port in ports.items()}
         for name in BUSINESS_SYSTEMS:
             variables[f"VITRINE_BUSINESS__{name.upper()}"] = addresses[name]
+        if settings.feeds == FeedSettings():
+            variables |= {f"VITRINE_FEEDS__{name.upper()}": addresses[name] for name in FEEDS}
     has_triton = settings.triton == TritonSettings()
     if has_triton:
         services.append(_triton(folder, prepared.version))

@@ -19,6 +19,7 @@ from serving.proto import business_pb2_grpc as rpc
 from shop.errors import DataRejected, DependencyUnavailable
 from simulator.backends import Backends, open_stock_room
 from simulator.campaigns import percent_off, product_keys
+from simulator.faults import FEEDS, SYSTEMS
 from simulator.stockroom import StockRoom
 from simulator.tables import products_table
 from simulator.world import WorldSettings, build_world
@@ -299,7 +300,7 @@ def test_the_command_tells_its_ports_and_ends_on_sigterm(products: Path, tmp_pat
             assert process.stdout is not None
             ports = json.loads(process.stdout.readline())
             assert json.loads(ports_file.read_text()) == ports
-            assert set(ports) == {"inventory", "pricing", "promotions", "control"}
+            assert set(ports) == {*SYSTEMS, *FEEDS, "control"}
             assert asyncio.run(status_of(Shop(ports).stock())) == grpc.StatusCode.OK
         finally:
             process.send_signal(signal.SIGTERM)

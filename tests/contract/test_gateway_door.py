@@ -27,12 +27,13 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from grpc_status import rpc_status
 
+import vitrine
 from serving.client import VitrineClient
 from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
 from serving.scratch import users_of
 from serving.settings import DoorSettings
-from shop.errors import Overloaded
+from shop.errors import InvalidRequest, Overloaded
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 90.0
@@ -115,6 +116,31 @@ def open_door(state: Path) -> Iterator[Door]:
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     with open_door(tmp_path_factory.mktemp("door")) as opened:
         yield opened
+
+
+def test_prices_are_suggested_through_the_door(door: Door) -> None:
+    ids = ["p1", "nobody", "p2"]
+    with VitrineClient(door.address) as client:
+        reply = client.suggest_prices(ids)
+        with pytest.raises(InvalidRequest, match=r"product_ids\[1\]: is named before"):
+            client.suggest_prices(["p1", "p1"])
+    assert [each.product_id for each in reply.suggestions] == ids
+    assert reply.suggestions[0].current_price_minor == 1_100
+    assert reply.suggestions[1].failure.code == "NOT_FOUND"
+
+
+def test_a_price_is_shown_on_the_command_line(
+    door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vitrine.main(["price", "p1", "nobody", "--address", door.address]) == vitrine.DONE
+    shown = capsys.readouterr().out
+    assert "p1: 11.00 → 11.00 EUR  (no change; nothing was applied)" in shown
+    assert "nobody: the release knows no such product" in shown
+    assert "competitors" in shown
+    assert "min_margin" in shown
+    assert vitrine.main(["price", "nobody", "--json", "--address", door.address]) == vitrine.FAILED
+    reply = json.loads(capsys.readouterr().out)
+    assert reply["suggestions"][0]["failure"]["code"] == "NOT_FOUND"
 
 
 def refusal(call: Callable[[], object]) -> grpc.RpcError:
@@ -438,6 +464,7 @@ def test_generic_clients_find_their_way_by_reflection(door: Door) -> None:
         "Recommend",
         "RecommendMany",
         "LogEvents",
+        "SuggestPrice",
     ]
 
 

@@ -20,8 +20,11 @@ from serving.adapters.memory import (
     MemoryRanker,
     MemoryUserTower,
 )
+from serving.adapters.memory_feeds import MemoryCalendar, MemoryCompetitors, MemoryDemand
 from serving.deadline import Deadline
 from serving.recommend.call import Deps
+from serving.recommend.feed_ports import PriceFeeds
+from serving.recommend.feeds import FeedCache
 from serving.recommend.lookups import OfferCache
 from serving.recommend.pipeline import recommend
 from serving.recommend.ports import BusinessSystems, LoadedRelease, ReleaseTables, StoredHistory
@@ -150,6 +153,9 @@ class SmallShop:
     inventory: MemoryInventory
     pricing: MemoryPricing
     promotions: MemoryPromotions
+    competitors: MemoryCompetitors
+    demand: MemoryDemand
+    calendar: MemoryCalendar
     log: MemoryImpressionLog
 
     def answer(self, ask: Ask, *, total_s: float = 1.0) -> Answer:
@@ -193,9 +199,24 @@ def a_shop(
     )
     systems = BusinessSystems(inventory, pricing, promotions)
     offers = OfferCache(catalogue, systems, settings.offers, time)
-    deps = Deps(histories, release, offers, log, settings, time)
+    competitors, demand = MemoryCompetitors(), MemoryDemand()
+    calendar = MemoryCalendar(prices={each: (price, price) for each, price in prices.items()})
+    feeds = FeedCache(catalogue, PriceFeeds(competitors, demand, calendar), settings.pricing, time)
+    deps = Deps(histories, release, offers, log, settings, time, feeds)
     return SmallShop(
-        time, deps, histories, tower, index, ranker, inventory, pricing, promotions, log
+        time,
+        deps,
+        histories,
+        tower,
+        index,
+        ranker,
+        inventory,
+        pricing,
+        promotions,
+        competitors,
+        demand,
+        calendar,
+        log,
     )
 
 

@@ -34,6 +34,9 @@ def test_file_is_read_and_the_environment_has_the_last_word(tmp_path: Path) -> N
         slots = [3, 9]
         [recommend.offers]
         sell_unknown_stock = false
+        [recommend.pricing.limits]
+        step_share = 0.02
+        endings = [5, 9]
         """,
     )
     environment = {
@@ -50,6 +53,8 @@ def test_file_is_read_and_the_environment_has_the_last_word(tmp_path: Path) -> N
     assert settings.recommend.exploration.epsilon == 0.25
     assert settings.recommend.offers.sell_unknown_stock is False
     assert settings.recommend.offers.ttl_ms == 500
+    assert settings.recommend.pricing.limits.step_share == 0.02
+    assert settings.recommend.pricing.limits.endings == (5, 9)
 
 
 def test_lists_and_switches_can_be_given_in_the_environment() -> None:
@@ -83,6 +88,12 @@ def test_marks_of_the_supervisor_are_no_settings() -> None:
         ("[recommend.budgets]\ntotal_ms = nan", r"total_ms = nan: must be a number"),
         ("[recommend.budgets]\ntotal_ms = 0", r"recommend.budgets.total_ms = 0.*: must be above 0"),
         ("[recommend.exploration]\nslots = 3", r"recommend.exploration.slots = 3: must be a list"),
+        (
+            "[recommend.pricing.limits]\nmin_margin = 1.0",
+            r"recommend.pricing.limits.min_margin = 1.0: must be 0 or more, and below 1",
+        ),
+        ("[recommend.pricing]\ntotal_ms = 0", r"recommend.pricing.total_ms = 0.*: must be above 0"),
+        ('[feeds]\ndemand = "x"', r"feeds.demand = 'x': must be host:port"),
         ("[feedback]\nmax_shoppers = 0", r"feedback.max_shoppers = 0: must be above 0"),
         ("[door\n", r"no TOML"),
     ],

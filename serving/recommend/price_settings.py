@@ -1,0 +1,31 @@
+"""Settings of price suggestions. `serving/settings.py` reads them as `[recommend.pricing]`."""
+
+from dataclasses import dataclass, field
+
+from shop.price_drivers import PriceMethod
+from shop.price_limits import PriceLimits
+
+
+@dataclass(frozen=True, slots=True)
+class PricingSettings:
+    """Limits and method of suggestions, and how the feeds behind them are asked."""
+
+    limits: PriceLimits = field(default_factory=PriceLimits)
+    method: PriceMethod = field(default_factory=PriceMethod)
+    total_ms: float = 500.0  # a merchandiser waits for this, no shopper does
+    lookups_ms: float = 100.0  # the shop's own systems
+    # Each feed's own budget; an answer too late for the call that asked still serves the next ones.
+    competitors_ask_ms: float = 200.0
+    demand_ask_ms: float = 200.0
+    calendar_ask_ms: float = 200.0
+    competitors_ttl_ms: int = 60_000  # crawled once a day: a minute old is as good as new
+    demand_ttl_ms: int = 600_000
+    calendar_ttl_ms: int = 5_000  # a promotion that was just planned must freeze its products
+    breaker_failures: int = 5  # as the shop's own systems
+    breaker_open_ms: int = 1_000
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, naming the setting first."""
+        for name in self.__slots__:
+            if name not in ("limits", "method") and not getattr(self, name) > 0:
+                raise ValueError(f"{name}: must be above 0")

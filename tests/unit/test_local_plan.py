@@ -1,0 +1,50 @@
+"""The local plan: who is simulated, and that the door is told where everyone listens."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from serving.settings import BusinessSettings, FeedSettings, Settings
+from serving.stack.folder import StateFolder
+from serving.stack.local import BUSINESS_SYSTEMS, FEEDS, plan_local
+from serving.stack.up import Prepared
+from simulator import faults
+
+
+def door_variables(folder: Path, settings: Settings) -> tuple[Mapping[str, str], Mapping[str, int]]:
+    """What the door is told, and the ports that the simulator was given."""
+    given: dict[str, int] = {}
+
+    def simulated(products: Path, ports: Mapping[str, int]) -> tuple[str, ...]:
+        given.update(ports)
+        return ("simulate", str(products))
+
+    prepared = Prepared("r", 1, folder / "snapshot", folder / "data", "a world", "u1", 0)
+    planned = plan_local(StateFolder(folder), settings, None, prepared, simulated)
+    return planned.services[-1].variables(), given
+
+
+def test_the_door_is_told_of_every_simulated_system_and_feed(tmp_path: Path) -> None:
+    variables, ports = door_variables(tmp_path, Settings())
+    assert set(ports) == {*BUSINESS_SYSTEMS, *FEEDS, "control"}
+    for name in BUSINESS_SYSTEMS:
+        assert variables[f"VITRINE_BUSINESS__{name.upper()}"] == f"127.0.0.1:{ports[name]}"
+    for name in FEEDS:
+        assert variables[f"VITRINE_FEEDS__{name.upper()}"] == f"127.0.0.1:{ports[name]}"
+
+
+def test_the_plan_and_the_simulator_mean_the_same_systems() -> None:
+    assert (BUSINESS_SYSTEMS, FEEDS) == (faults.SYSTEMS, faults.FEEDS)
+
+
+def test_feeds_that_are_elsewhere_stay_there(tmp_path: Path) -> None:
+    settings = replace(Settings(), feeds=FeedSettings(demand="planning:9000"))
+    variables, _ = door_variables(tmp_path, settings)
+    assert not [name for name in variables if name.startswith("VITRINE_FEEDS__")]
+
+
+def test_a_shop_with_its_own_systems_simulates_nothing(tmp_path: Path) -> None:
+    settings = replace(Settings(), business=BusinessSettings(pricing="prices:9000"))
+    variables, ports = door_variables(tmp_path, settings)
+    assert ports == {}
+    assert not [name for name in variables if name.startswith("VITRINE_FEEDS__")]
