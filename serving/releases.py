@@ -25,7 +25,7 @@ from shop.release import HISTORIES_FILE
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0  # one small read; a rollback shows within a second
-_TAKE_IN_EVERY_S = 10.0  # histories that were down, or came back empty; one look at a mark
+_TAKE_IN_EVERY_S = 5.0  # histories that were down, or came back empty; one look at a mark
 _FINISH_WITHIN_S = 30.0  # for calls that began with the release before; ours take 0.1 s
 
 

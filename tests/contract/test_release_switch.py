@@ -80,7 +80,7 @@ def make_current(root: Path, release: str) -> None:
 
 
 @asynccontextmanager
-async def running(root: Path) -> AsyncIterator[tuple[Service, PickyTriton]]:
+async def running(root: Path, **more: Any) -> AsyncIterator[tuple[Service, PickyTriton]]:
     server, triton, port = grpc.aio.server(), PickyTriton(), free_port()
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(triton, server)
     shop = Shop()
@@ -101,6 +101,7 @@ async def running(root: Path) -> AsyncIterator[tuple[Service, PickyTriton]]:
         state_dir=root,
         triton=TritonSettings(address),
         business=BusinessSettings(address, address, address),
+        **more,
     )
     try:
         async with open_service(settings) as service:
