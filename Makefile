@@ -17,7 +17,8 @@ setup: ## Environments, Triton and protobuf modules, all inside this folder
 run: setup ## Train if there is no release, start the stack, show a first answer, serve until Ctrl-C
 	@exec $(BIN)/vitrine up --first-answer $(if $(DATA),--data $(DATA))
 
-test: setup ## Every test this machine can run; says what was skipped and why
+test: ## Every test this machine can run; says what was skipped and why
+	@$(PYTHON) scripts/bootstrap.py --for-tests
 	@$(PYTEST) -q
 
 test-unit: setup ## The quick part

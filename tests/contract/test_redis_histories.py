@@ -100,6 +100,22 @@ def test_a_change_made_from_what_is_no_longer_there_is_made_again(stores: RedisS
     assert sorted(history.product_ids) == ["from-a", "from-b", "lamp-1"]
 
 
+def test_an_event_brought_by_a_quicker_replica_stays_out_even_if_its_history_is_gone(
+    server: RunningRedis, stores: RedisStores
+) -> None:
+    slow, quick = stores.open(), stores.open()
+    with slow.writing() as changes:
+        changes.first_seen([an_event("shared"), an_event("own")])
+        with quick.writing() as quicker:
+            quicker.apply([an_event("shared")])
+        with redis.Redis.from_url(server.url) as client:
+            client.delete("vitrine:history:ada")  # as when it had to make room
+        changes.apply([an_event("shared"), an_event("own", product_id="own")])
+    history = stores.history_of(slow, "ada")
+    assert history is not None
+    assert history.product_ids == ("own",)
+
+
 def test_checkpoints_of_two_machines_do_not_meet(stores: RedisStores) -> None:
     here, there = stores.open(log="log-1"), stores.open(log="log-2")
     with here.writing() as changes:

@@ -282,6 +282,28 @@ def test_events_are_refused_not_acknowledged_when_the_disk_fails(tmp_path: Path)
     assert log.counts.failed_groups == 1
 
 
+def test_events_are_kept_though_the_histories_are_full_and_count_once_there_is_room(
+    tmp_path: Path,
+) -> None:
+    full = LmdbHistories(tmp_path / "histories.lmdb", map_bytes=1 << 17, max_shoppers=10**6)
+    events = [an_event("k", shopper=f"u{number}", time_ms=number) for number in range(2_000)]
+    log = open_log(tmp_path, full)
+    for start in range(0, len(events), 100):
+        assert record(log, events[start : start + 100]) == EventReceipt(100, 0)
+    assert log.histories_are_behind
+    log.close()
+    full.close()
+    assert logged_events(tmp_path) == events
+
+    histories = LmdbHistories(tmp_path / "histories.lmdb", map_bytes=1 << 26, max_shoppers=10**6)
+    log = open_log(tmp_path, histories)
+    assert not log.histories_are_behind
+    assert histories.shopper_count() == len(events)
+    assert record(log, events[:5]) == EventReceipt(0, 5)
+    log.close()
+    histories.close()
+
+
 @pytest.mark.parametrize("name", ["segment_bytes", "queued_batches", "max_shoppers"])
 def test_setting_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
