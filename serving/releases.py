@@ -13,7 +13,13 @@ from pathlib import Path
 from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
 from serving.adapters.faiss import FaissIndex, load_index
 from serving.adapters.history_store import HistoryStore
-from serving.adapters.release_files import current_release, load_tables, verify_release
+from serving.adapters.release_files import (
+    check_files,
+    current_release,
+    load_tables,
+    read_release_manifest,
+    verify_release,
+)
 from serving.adapters.triton import TritonModels
 from serving.recommend.call import Deps
 from serving.recommend.lookups import OfferCache
@@ -110,25 +116,38 @@ class Releases:
             vector_size=tables.schema.vector_size,
         )
         logger.info("loaded %s", tables.release)
-        self._take_in(folder, manifest.snapshot)
+        _take_in(self._histories, folder, manifest.snapshot)
         return tables, index, manifest.snapshot
-
-    def _take_in(self, folder: Path, snapshot: str) -> None:
-        """The release's histories, unless the store has taken in this snapshot's already."""
-        try:
-            taken = self._histories.import_histories(folder / HISTORIES_FILE, source=snapshot)
-        except (DependencyError, OSError) as error:
-            logger.error("histories of %s not taken in, tried again: %s", folder.name, error)
-        else:
-            if taken:
-                logger.info("%d shoppers of %s were new", taken, folder.name)
 
     async def _keep_taking_in(self, folder: Path, snapshot: str, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await asyncio.wait_for(stop.wait(), _TAKE_IN_EVERY_S)
             except TimeoutError:
-                await asyncio.to_thread(self._take_in, folder, snapshot)
+                await asyncio.to_thread(_take_in, self._histories, folder, snapshot)
+
+
+def fill_histories(settings: Settings, key: bytes, histories: HistoryStore) -> None:
+    """Takes the current release's histories into a store that lacks them.
+
+    To be done before the log is opened: what an empty store gets from the log first, the release
+    would not overwrite. Raises NotFound or ReleaseRejected.
+    """
+    folder = settings.releases_dir / current_release(settings.releases_dir)
+    manifest = read_release_manifest(folder, key)
+    check_files(folder, manifest, (HISTORIES_FILE,))
+    _take_in(histories, folder, manifest.snapshot)
+
+
+def _take_in(histories: HistoryStore, folder: Path, snapshot: str) -> None:
+    """The release's histories, unless the store has taken in this snapshot's already."""
+    try:
+        taken = histories.import_histories(folder / HISTORIES_FILE, source=snapshot)
+    except (DependencyError, OSError) as error:
+        logger.error("histories of %s not taken in, tried again: %s", folder.name, error)
+    else:
+        if taken:
+            logger.info("%d shoppers of %s were new", taken, folder.name)
 
 
 def _open_systems(stack: AsyncExitStack, settings: Settings, currency: str) -> BusinessSystems:

@@ -30,7 +30,7 @@ from serving.recommend.ports import (
 )
 from serving.recommend.request import Answer, Ask, Degradation, Losses
 from serving.recommend.settings import StageBudgets
-from serving.releases import Releases
+from serving.releases import Releases, fill_histories
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from shop.features import Context
@@ -179,6 +179,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     token_key = read_or_create_key(settings.token_key_file)
     async with AsyncExitStack() as stack:
         histories = await stack.enter_async_context(_open_histories(settings))
+        await asyncio.to_thread(fill_histories, settings, release_key, histories)
         log = stack.enter_context(closing(_open_log(settings, histories)))
         releases = Releases(settings, release_key, histories, log)
         stack.push_async_callback(releases.close)

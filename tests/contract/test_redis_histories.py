@@ -4,6 +4,7 @@ import asyncio
 import logging
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from serving.adapters.log_segments import START, Position
 from serving.adapters.redis import RedisHistories
 from serving.adapters.redis_settings import RedisSettings
 from serving.recommend.ports import StoredHistory
+from serving.stack.ports import free_port
 from shop.errors import (
     DependencyError,
     DependencyTimeout,
@@ -312,6 +314,35 @@ def test_a_password_opens_the_server_and_is_never_shown(caplog: pytest.LogCaptur
                 shown = f"{refused.value!r}{not_written.value!r}{settings!r}{store!r}"
                 assert PASSWORD not in shown + caplog.text
             assert pickle.loads(pickle.dumps(settings)) == settings  # on its way to a replica
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
+def test_by_tls_only_a_server_whose_certificate_is_trusted_is_spoken_to(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-days", "1"),
+            *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=redis"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    port = free_port()
+    options = ("--tls-port", str(port), "--tls-auth-clients", "no")
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    with RunningRedis(*options, *files, "--tls-ca-cert-file", str(certificate)):
+        url = f"rediss://127.0.0.1:{port}/0"
+        with RedisStores(f"{url}?ssl_ca_certs={certificate}") as stores:
+            store = stores.open()
+            add(store, "ada")
+            assert stores.history_of(store, "ada") is not None
+        with RedisStores(url) as stores:
+            store = stores.open()
+            with pytest.raises(DependencyUnavailable):
+                stores.history_of(store, "ada")
+            with pytest.raises(DependencyUnavailable):
+                add(store, "ada")
 
 
 def test_a_url_with_an_option_that_is_none_is_refused_without_showing_it() -> None:

@@ -1,9 +1,11 @@
 """A replica with its histories in Redis: filled from the release, whenever Redis is there."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -90,3 +92,27 @@ def test_a_replica_starts_and_answers_without_redis_and_fills_it_when_it_is_ther
             assert (await eventually_known(service)).product_ids == ("p1",)
 
     asyncio.run(use())
+
+
+@pytest.mark.parametrize("store", ["lmdb", "redis"])
+def test_a_store_that_lost_everything_is_made_again_from_the_release_and_the_log(
+    server: RunningRedis, tmp_path: Path, store: Literal["lmdb", "redis"]
+) -> None:
+    make_current(tmp_path, a_whole_release(tmp_path, 1).name)
+
+    async def use(*, record: bool) -> StoredHistory | None:
+        histories = HistoriesSettings(store=store)
+        async with running(tmp_path, histories=histories, redis=server.settings) as (service, _):
+            if record:
+                event = an_event("e", shopper=SHOPPER, product_id="p2")
+                assert (await service.record([event], within_s=5.0)).accepted == 1
+            return await read(service)
+
+    before = asyncio.run(use(record=True))
+    server.kill()
+    server.start()
+    shutil.rmtree(tmp_path / "histories.lmdb", ignore_errors=True)
+    after = asyncio.run(use(record=False))
+    assert before is not None
+    assert after is not None
+    assert after.product_ids == before.product_ids == ("p1", "p2")
