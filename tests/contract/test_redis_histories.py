@@ -182,7 +182,7 @@ def test_a_stalled_server_costs_a_read_its_budget_and_no_more(
         return took
 
     took = stores.run(read_while_it_stalls())
-    assert sorted(took)[len(took) // 2] < 2 * BUDGET_S
+    assert sorted(took)[len(took) // 2] < 5 * BUDGET_S
     assert max(took) < 1.0  # this machine may be busy
 
 
