@@ -20,7 +20,8 @@ run: setup ## Train if there is no release, start the stack, show a first answer
 storefront: ## The example storefront in Node, ready to start; its tests are skipped without
 	@$(PYTHON) scripts/bootstrap.py --storefront
 
-test: storefront ## Every test this machine can run; says what was skipped and why
+test: ## Every test this machine can run; says what was skipped and why
+	@$(PYTHON) scripts/bootstrap.py --for-tests --storefront
 	@$(PYTEST) -q
 
 test-unit: setup ## The quick part

@@ -141,7 +141,7 @@ def _build(
         read_metrics(model_folder) | metrics,
         key,
     )
-    check_files(folder, manifest)
+    check_files(folder, manifest, manifest.files)
     load_tables(folder, manifest)
     progress("done", 1.0)
     return manifest

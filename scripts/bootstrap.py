@@ -2,8 +2,9 @@
 
 Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
-skipped while its inputs have not changed. `--check` only says what is missing. `--storefront` also
-builds examples/storefront-node, which only its own tests need: without it they are skipped.
+skipped while its inputs have not changed. `--check` only says what is missing. `--for-tests` also
+sees to a Redis server, `--storefront` builds examples/storefront-node: only tests need these, and
+set-up goes on without them where they cannot be had.
 
 Package indexes, proxies and caches are pip's own business: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and
 pip.conf are honoured. Where pip would choose the CUDA build of torch and the CPU build is wanted,
@@ -44,6 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="say what is missing, change nothing")
     parser.add_argument("--storefront", action="store_true", help="build the example in Node, too")
+    parser.add_argument("--for-tests", action="store_true", help="see to a Redis server, too")
     arguments = parser.parse_args()
     steps: list[tuple[str, Callable[[], str], Callable[[], None]]] = [
         ("application environment (2-3 GB, a minute or two)", _app_inputs, _make_app),
@@ -54,6 +56,8 @@ def main() -> int:
     ]
     try:
         _check_machine()
+        if arguments.for_tests:
+            _look_for_redis(may_install=not arguments.check)
         missing = [(name, key(), make) for name, key, make in steps if not _is_done(name, key())]
         if arguments.check:
             for name, _, _ in missing:
@@ -105,6 +109,22 @@ def _check_machine() -> None:
         packages.append(f"libpython{version}")
     if packages:
         _install_system(packages)
+
+
+def _look_for_redis(*, may_install: bool) -> None:
+    """Tests start a Redis server of their own.
+
+    The package redis-tools holds the program, as redis-check-rdb: it is a server if it is called
+    redis-server. The package of that name adds a link, and a service that runs from then on.
+    """
+    if shutil.which("redis-server") or shutil.which("redis-check-rdb"):
+        return
+    try:
+        if not may_install:
+            raise SetupFailed("system packages are missing: redis-tools")
+        _install_system(["redis-tools"])
+    except SetupFailed as failure:
+        print(f"{failure}; without it the tests on Redis are skipped", flush=True)
 
 
 def _has_libpython(version: str) -> bool:

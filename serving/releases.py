@@ -13,8 +13,14 @@ from pathlib import Path
 from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
 from serving.adapters.faiss import FaissIndex, load_index
 from serving.adapters.feeds import GrpcCalendar, GrpcCompetitors, GrpcDemand
-from serving.adapters.lmdb import LmdbHistories
-from serving.adapters.release_files import current_release, load_tables, verify_release
+from serving.adapters.history_store import HistoryStore
+from serving.adapters.release_files import (
+    check_files,
+    current_release,
+    load_tables,
+    read_release_manifest,
+    verify_release,
+)
 from serving.adapters.triton import TritonModels
 from serving.recommend.call import Deps
 from serving.recommend.feed_ports import PriceFeeds
@@ -22,12 +28,13 @@ from serving.recommend.feeds import FeedCache
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import BusinessSystems, ImpressionLog, LoadedRelease, ReleaseTables
 from serving.settings import Settings
-from shop.errors import NotFound, ReleaseRejected
+from shop.errors import DependencyError, NotFound, ReleaseRejected
 from shop.release import HISTORIES_FILE
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0  # one small read; a rollback shows within a second
+_TAKE_IN_EVERY_S = 5.0  # histories that were down, or came back empty; one look at a mark
 _FINISH_WITHIN_S = 30.0  # for calls that began with the release before; ours take 0.1 s
 
 
@@ -35,7 +42,7 @@ class Releases:
     """The release being served, and the next one. Whoever makes it closes it."""
 
     def __init__(
-        self, settings: Settings, key: bytes, histories: LmdbHistories, log: ImpressionLog
+        self, settings: Settings, key: bytes, histories: HistoryStore, log: ImpressionLog
     ) -> None:
         self._settings = settings
         self._key = key
@@ -83,8 +90,12 @@ class Releases:
     async def _load(self, release: str, stack: AsyncExitStack) -> Deps:
         settings = self._settings
         # In a thread: reading and hashing would hold up the calls that are being answered.
-        tables, index = await asyncio.to_thread(self._read, settings.releases_dir / release)
+        folder = settings.releases_dir / release
+        tables, index, snapshot = await asyncio.to_thread(self._read, folder)
         stack.enter_context(closing(index))
+        stop = asyncio.Event()
+        taking_in = asyncio.create_task(self._keep_taking_in(folder, snapshot, stop))
+        stack.push_async_callback(_ended, taking_in, stop)
         models = TritonModels(
             settings.triton.address,
             release=tables.release,
@@ -107,7 +118,7 @@ class Releases:
             self._histories, loaded, offers, self._log, settings.recommend, time.monotonic, feeds
         )
 
-    def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex]:
+    def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex, str]:
         manifest = verify_release(folder, self._key)
         tables = load_tables(folder, manifest)
         index = load_index(
@@ -116,9 +127,39 @@ class Releases:
             row_count=tables.catalogue.product_count + 1,
             vector_size=tables.schema.vector_size,
         )
-        taken = self._histories.import_histories(folder / HISTORIES_FILE, source=manifest.snapshot)
-        logger.info("loaded %s; %d shoppers were new", tables.release, taken)
-        return tables, index
+        logger.info("loaded %s", tables.release)
+        _take_in(self._histories, folder, manifest.snapshot)
+        return tables, index, manifest.snapshot
+
+    async def _keep_taking_in(self, folder: Path, snapshot: str, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), _TAKE_IN_EVERY_S)
+            except TimeoutError:
+                await asyncio.to_thread(_take_in, self._histories, folder, snapshot)
+
+
+def fill_histories(settings: Settings, key: bytes, histories: HistoryStore) -> None:
+    """Takes the current release's histories into a store that lacks them.
+
+    To be done before the log is opened: what an empty store gets from the log first, the release
+    would not overwrite. Raises NotFound or ReleaseRejected.
+    """
+    folder = settings.releases_dir / current_release(settings.releases_dir)
+    manifest = read_release_manifest(folder, key)
+    check_files(folder, manifest, (HISTORIES_FILE,))
+    _take_in(histories, folder, manifest.snapshot)
+
+
+def _take_in(histories: HistoryStore, folder: Path, snapshot: str) -> None:
+    """The release's histories, unless the store has taken in this snapshot's already."""
+    try:
+        taken = histories.import_histories(folder / HISTORIES_FILE, source=snapshot)
+    except (DependencyError, OSError) as error:
+        logger.error("histories of %s not taken in, tried again: %s", folder.name, error)
+    else:
+        if taken:
+            logger.info("%d shoppers of %s were new", taken, folder.name)
 
 
 def _open_systems(stack: AsyncExitStack, settings: Settings, currency: str) -> BusinessSystems:
@@ -137,6 +178,12 @@ def _open_feeds(stack: AsyncExitStack, settings: Settings, currency: str) -> Pri
     for feed in (competitors, demand, calendar):
         stack.push_async_callback(feed.close)
     return PriceFeeds(competitors, demand, calendar)
+
+
+async def _ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """Not by cancelling: its thread would go on with a store that is being closed."""
+    stop.set()
+    await task
 
 
 async def _close_later(stack: AsyncExitStack) -> None:

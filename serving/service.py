@@ -13,8 +13,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 
 from serving.adapters.feedback_log import FeedbackLog, open_feedback_log
+from serving.adapters.history_store import HistoryStore
 from serving.adapters.key_files import read_key, read_or_create_key
 from serving.adapters.lmdb import LmdbHistories
+from serving.adapters.log_segments import log_name
 from serving.codec import Decoder
 from serving.deadline import Deadline
 from serving.recommend.call import Deps
@@ -29,7 +31,7 @@ from serving.recommend.ports import (
 from serving.recommend.prices import PriceAnswer, PriceAsk, suggest
 from serving.recommend.request import Answer, Ask, Degradation, Losses
 from serving.recommend.settings import StageBudgets
-from serving.releases import Releases
+from serving.releases import Releases, fill_histories
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from shop.features import Context
@@ -98,7 +100,7 @@ class Service:
         return await suggest(ask, self.deps, deadline)
 
     async def record(self, events: Sequence[ShopperEvent], *, within_s: float) -> EventReceipt:
-        """Returns once every event is on disk and counts in the next list."""
+        """Returns once every event is on disk, and counts in the next list."""
         return await self.events.record(events, timeout_s=min(within_s, _RECORD_S))
 
     async def of_next_release(self) -> "Service":
@@ -177,13 +179,14 @@ def _canary(now_ms: int) -> Ask:
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """A service on the real systems, with the current release.
 
-    Raises ReleaseRejected, NotFound or SettingsRejected if it cannot be served. That Triton or a
-    business system is not there yet is no reason: answers are degraded until it is.
+    Raises ReleaseRejected, NotFound or SettingsRejected if it cannot be served. That Triton,
+    Redis or a business system is not there yet is no reason: answers are degraded until it is.
     """
     release_key = read_key(settings.release_key_file)
     token_key = read_or_create_key(settings.token_key_file)
     async with AsyncExitStack() as stack:
-        histories = stack.enter_context(closing(_open_histories(settings)))
+        histories = await stack.enter_async_context(_open_histories(settings))
+        await asyncio.to_thread(fill_histories, settings, release_key, histories)
         log = stack.enter_context(closing(_open_log(settings, histories)))
         releases = Releases(settings, release_key, histories, log)
         stack.push_async_callback(releases.close)
@@ -201,13 +204,26 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
 
 
-def _open_histories(settings: Settings) -> LmdbHistories:
-    return LmdbHistories(
-        settings.histories_dir,
-        map_bytes=settings.feedback.history_map_bytes,
-        max_shoppers=settings.feedback.max_shoppers,
-    )
+@asynccontextmanager
+async def _open_histories(settings: Settings) -> AsyncIterator[HistoryStore]:
+    max_shoppers = settings.feedback.max_shoppers
+    if settings.histories.store == "redis":
+        # Only here: the library takes a tenth of a second and memory that nobody else needs.
+        from serving.adapters.redis import RedisHistories
+
+        name = log_name(settings.feedback_dir)
+        histories = RedisHistories(settings.redis, log=name, max_shoppers=max_shoppers)
+        try:
+            yield histories
+        finally:
+            await histories.aclose()
+    else:
+        map_bytes = settings.feedback.history_map_bytes
+        with closing(
+            LmdbHistories(settings.histories_dir, map_bytes=map_bytes, max_shoppers=max_shoppers)
+        ) as lmdb_histories:
+            yield lmdb_histories
 
 
-def _open_log(settings: Settings, histories: LmdbHistories) -> FeedbackLog:
+def _open_log(settings: Settings, histories: HistoryStore) -> FeedbackLog:
     return open_feedback_log(settings.feedback_dir, histories, settings.feedback)

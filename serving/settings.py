@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serving.adapters.feedback_log import FeedbackSettings
+from serving.adapters.redis_settings import RedisSettings
 from serving.recommend.settings import RecommendSettings
 from shop.errors import SettingsRejected
 
 _PREFIX = "VITRINE_"
 _SEPARATOR = "__"  # a name without it is no setting: the supervisor marks its processes that way
 _TOP_LEVEL = ("state_dir", "log_level", "clock_offset_ms")
+_NOT_SHOWN = "(not shown)"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -113,6 +115,14 @@ class FeedSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoriesSettings:
+    """Who keeps the shoppers' histories."""
+
+    # lmdb: the replicas of one machine share a file. redis: those of a cluster share a server.
+    store: Literal["lmdb", "redis"] = "lmdb"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything. Paths inside the state folder are fixed, so that operators find them."""
 
@@ -128,6 +138,14 @@ class Settings:
     feeds: FeedSettings = field(default_factory=FeedSettings)
     recommend: RecommendSettings = field(default_factory=RecommendSettings)
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
+    histories: HistoriesSettings = field(default_factory=HistoriesSettings)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.histories.store != "redis" or bool(self.redis.url),
+            "redis.url: must be given if histories.store is redis",
+        )
 
     @property
     def releases_dir(self) -> Path:
@@ -209,25 +227,35 @@ def _built(kind: Any, table: dict[str, Any], path: str) -> Any:
     """An instance of the dataclass `kind`; `path` is where in the file we are, like `door.`"""
     fields = {f.name: f for f in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
+    secret = _secrets(kind)
     values: dict[str, Any] = {}
     for key, raw in table.items():
         if key not in fields:
+            shown = _NOT_SHOWN if secret else repr(raw)  # it may be the secret under a wrong name
             raise SettingsRejected(
-                f"{path}{key} = {raw!r}: unknown setting; allowed: {', '.join(sorted(fields))}"
+                f"{path}{key} = {shown}: unknown setting; allowed: {', '.join(sorted(fields))}"
             )
+        if key in secret and not isinstance(raw, str):
+            raise SettingsRejected(f"{path}{key} = {_NOT_SHOWN}: must be a text")
         values[key] = _value(hints[key], raw, f"{path}{key}")
     try:
         return kind(**values)
     except ValueError as error:  # a bound of the dataclass; names the field first
         name, _, allowed = str(error).partition(":")
-        value = values.get(name, "(default)")
-        raise SettingsRejected(f"{path}{name} = {value!r}:{allowed}") from error
+        value = _NOT_SHOWN if name in secret else repr(values.get(name, "(default)"))
+        raise SettingsRejected(f"{path}{name} = {value}:{allowed}") from error
+
+
+def _secrets(kind: Any) -> set[str]:
+    """Fields whose values no message shows."""
+    return {f.name for f in dataclasses.fields(kind) if f.metadata.get("secret")}
 
 
 def _value(hint: Any, raw: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(raw, dict):
-            raise SettingsRejected(f"{path} = {raw!r}: must be a table [{path}]")
+            shown = _NOT_SHOWN if _secrets(hint) else repr(raw)
+            raise SettingsRejected(f"{path} = {shown}: must be a table [{path}]")
         return _built(hint, raw, f"{path}.")
     origin = typing.get_origin(hint)
     if origin is Literal:

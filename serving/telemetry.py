@@ -136,5 +136,10 @@ class _FeedbackCounts(Collector):
         for name, help_text, waiting in (
             ("feedback_queued_batches", "Calls waiting for the disk", self._log.queued_batches),
             ("feedback_queued_impressions", "Lists not written yet", self._log.queued_impressions),
+            (
+                "histories_behind",
+                "1: events wait for the histories",
+                self._log.histories_are_behind,
+            ),
         ):
             yield GaugeMetricFamily(f"vitrine_{name}", help_text, waiting)

@@ -1,9 +1,10 @@
 """Feedback log: what shoppers did and what they were shown, on disk before anyone is told so.
 
 One thread writes. It takes what has queued up while the last group went to the disk, writes all of
-it, syncs once, puts the events into the histories in one transaction, and then acknowledges them
-(group commit). An acknowledged event is in the log, on disk, and visible to the next request.
-Shown lists take the same way but wait for nothing: losing one costs a training example.
+it, syncs once, puts the events into the histories, and then acknowledges them (group commit). An
+acknowledged event is in the log, on disk, and visible to the next request; while the histories
+cannot be reached, it is on disk, and visible when they are back (`history_following`). Shown lists
+take the same way but wait for nothing: losing one costs a training example.
 """
 
 import asyncio
@@ -12,13 +13,15 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from serving.adapters.feedback_records import event_record, impression_record, read_event
-from serving.adapters.lmdb import HistoryChanges, LmdbHistories
+from serving.adapters.feedback_records import event_record, impression_record
+from serving.adapters.history_following import HistoryFollower, recover
+from serving.adapters.history_store import HistoryWrites
 from serving.adapters.log_mending import mend_segments
 from serving.adapters.log_segments import (
     Position,
@@ -26,19 +29,16 @@ from serving.adapters.log_segments import (
     WriterFolder,
     abandoned_writers,
     claim_writer,
-    records_after,
 )
 from serving.recommend.ports import EventReceipt, Impression, ShopperEvent
-from shop.errors import DependencyTimeout, DependencyUnavailable, Overloaded
+from shop.errors import DependencyError, DependencyTimeout, DependencyUnavailable, Overloaded
 
 logger = logging.getLogger(__name__)
 
 _DEPENDENCY = "feedback"
 _IDLE_S = 0.1  # how long shown lists may wait for company
 _MAX_GROUP = 256  # batches in one group: more would only delay the first of them
-_STORE_SYNC_S = 5.0  # at most this much is replayed after a power cut
 _RETRY_AFTER_MS = 200
-_REPLAYED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +101,17 @@ class FeedbackLog:
     def __init__(
         self,
         writer: WriterFolder,
-        histories: LmdbHistories,
+        histories: HistoryWrites,
         settings: FeedbackSettings,
         clock: Callable[[], float],
     ) -> None:
         self.counts = FeedbackCounts()
         self._writer = writer
-        self._histories = histories
+        self._follower = HistoryFollower(histories, writer, clock)
         self._settings = settings
         self._clock = clock
         self._segment: SegmentFile | None = None
-        # Behind the checkpoint even if old segments were moved away: a replay starts there.
-        self._next_segment = max(writer.next_segment(), histories.applied(writer.name).segment + 1)
-        self._synced_s = clock()
+        self._next_segment = self._follower.next_segment
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()  # None: close
         self._impressions: deque[Impression] = deque()
         self._is_closing = False
@@ -129,6 +127,11 @@ class FeedbackLog:
     def queued_impressions(self) -> int:
         """Shown lists not yet written."""
         return len(self._impressions)
+
+    @property
+    def histories_are_behind(self) -> bool:
+        """Whether there are events on disk that the histories have yet to get."""
+        return self._follower.is_behind
 
     @property
     def is_writing(self) -> bool:
@@ -150,7 +153,7 @@ class FeedbackLog:
             self._impressions.append(impression)
 
     async def record(self, events: Sequence[ShopperEvent], *, timeout_s: float) -> EventReceipt:
-        """Returns once every event is on disk and visible in the histories.
+        """Returns once every event is on disk, and visible in the histories if they answer.
 
         After a DependencyTimeout they may still get there; asking again with the same keys is safe.
         """
@@ -214,19 +217,17 @@ class FeedbackLog:
         if not group:
             segment.append(shown)
             return []
-        with self._histories.writing() as changes:
-            fresh = [[e for e in b.events if changes.first_seen(e)] for b in group]
-            events = [event for of_batch in fresh for event in of_batch]
+
+        def write(events: Sequence[ShopperEvent]) -> Position:
             segment.append([*shown, *(event_record(event) for event in events)])
             segment.sync()
-            # Only now: what the histories hold must be in the log, or a replay would not match.
-            changes.apply(events)
-            changes.checkpoint(self._writer.name, segment.end)
-        self.counts.damaged_histories += changes.damaged_count
-        return [
-            EventReceipt(len(new), len(batch.events) - len(new))
-            for batch, new in zip(group, fresh, strict=True)
-        ]
+            return segment.end
+
+        is_new = iter(self._follower.commit([e for batch in group for e in batch.events], write))
+        self.counts.damaged_histories = self._follower.damaged_count
+        accepted = [sum(islice(is_new, len(batch.events))) for batch in group]
+        pairs = zip(group, accepted, strict=True)
+        return [EventReceipt(count, len(batch.events) - count) for batch, count in pairs]
 
     def _give_up(
         self,
@@ -253,7 +254,7 @@ class FeedbackLog:
         return self._segment
 
     def _look_after(self) -> None:
-        """Between groups: begin a new segment, sync the store."""
+        """Between groups: begin a new segment, bring the histories up to date."""
         now_s = self._clock()
         segment = self._segment
         if segment is not None and (
@@ -262,9 +263,8 @@ class FeedbackLog:
         ):
             self._segment = None
             self._guarded(segment.close)
-        if now_s - self._synced_s >= _STORE_SYNC_S:
-            self._synced_s = now_s
-            self._guarded(self._histories.sync)
+        self._guarded(self._follower.look_after)
+        self.counts.damaged_histories = self._follower.damaged_count
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """An error here costs no acknowledged event, so it must not end the thread."""
@@ -276,14 +276,15 @@ class FeedbackLog:
 
 def open_feedback_log(
     root: Path,
-    histories: LmdbHistories,
+    histories: HistoryWrites,
     settings: FeedbackSettings,
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> FeedbackLog:
     """A log under `root`, after what earlier writers left behind was taken into the histories.
 
-    Blocks while it recovers: about a second per 100,000 events that the histories had lost.
+    Blocks while it recovers: about a second per 100,000 events that the histories had lost. Where
+    they cannot be reached, this writer's own events get there later, others' at the next start.
     """
     root.mkdir(parents=True, exist_ok=True)
     for abandoned in abandoned_writers(root):
@@ -294,24 +295,10 @@ def open_feedback_log(
     return FeedbackLog(writer, histories, settings, clock)
 
 
-def _recover(writer: WriterFolder, histories: LmdbHistories) -> None:
-    mend_segments(writer, histories)
-    replayed = 0
-    behind = records_after(writer.path, histories.applied(writer.name))
-    while records := _some(behind, _REPLAYED_AT_ONCE):
-        with histories.writing() as changes:
-            replayed += _replay(changes, (payload for _, payload in records))
-            changes.checkpoint(writer.name, records[-1][0])
-    if replayed:
-        logger.warning("%s: put %d events into the histories again", writer.name, replayed)
-
-
-def _some(records: Iterator[tuple[Position, bytes]], count: int) -> list[tuple[Position, bytes]]:
-    return [record for _, record in zip(range(count), records, strict=False)]
-
-
-def _replay(changes: HistoryChanges, payloads: Iterable[bytes]) -> int:
-    events = [event for payload in payloads if (event := read_event(payload)) is not None]
-    fresh = [event for event in events if changes.first_seen(event)]
-    changes.apply(fresh)
-    return len(fresh)
+def _recover(writer: WriterFolder, histories: HistoryWrites) -> None:
+    try:
+        # Mending may have to set the checkpoint back, so it waits for the histories too.
+        mend_segments(writer, histories)
+        recover(histories, writer)
+    except DependencyError as error:
+        logger.error("%s: not all of it is in the histories: %s", writer.name, error)

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,19 +89,21 @@ class LmdbHistories:
 
     def applied(self, writer: str) -> Position:
         """How far this writer's log has been applied here."""
-        with self._env.begin(db=self._meta) as txn:
-            raw = txn.get(f"applied:{writer}".encode())
-        return START if raw is None else Position(*_POSITION.unpack(raw))
+        try:
+            with self._env.begin(db=self._meta) as txn:
+                return _position(txn.get(_applied_key(writer)))
+        except lmdb.Error as error:
+            raise DependencyUnavailable(_DEPENDENCY, str(error)) from error
 
     @contextmanager
-    def writing(self) -> Iterator["HistoryChanges"]:
+    def writing(self) -> Iterator["LmdbChanges"]:
         """One transaction: all of it becomes visible at the end, or nothing does.
 
         Raises DependencyUnavailable if the store is full or damaged.
         """
         try:
             with self._env.begin(write=True) as txn:
-                changes = HistoryChanges(
+                changes = LmdbChanges(
                     txn, self._histories, self._idle, self._keys, self._meta, self._now_ms()
                 )
                 yield changes
@@ -139,7 +141,7 @@ class LmdbHistories:
         return taken
 
 
-class HistoryChanges:
+class LmdbChanges:
     """Changes inside one transaction of `LmdbHistories.writing`."""
 
     def __init__(
@@ -153,11 +155,14 @@ class HistoryChanges:
         self._today = now_ms // _MS_PER_DAY
         self.damaged_count = 0  # histories that could not be read, and began anew
 
-    def first_seen(self, event: ShopperEvent) -> bool:
-        """Whether this shopper's idempotency key is new; from now on it is not.
+    def first_seen(self, events: Sequence[ShopperEvent]) -> list[bool]:
+        """For each event whether its shopper's idempotency key is new; from now on it is not.
 
         A key is one shopper's: two devices that both count from 1 do not hide each other's events.
         """
+        return [self._is_new(event) for event in events]
+
+    def _is_new(self, event: ShopperEvent) -> bool:
         scoped = f"{len(event.shopper)}:{event.shopper}{event.idempotency_key}"
         digest = hashlib.blake2b(scoped.encode(), digest_size=16).digest()
         for day in range(self._today, max(-1, self._today - _KEY_DAYS - 1), -1):
@@ -166,7 +171,7 @@ class HistoryChanges:
         self._txn.put(_DAY.pack(self._today) + digest, b"", db=self._keys)
         return True
 
-    def apply(self, events: Iterable[ShopperEvent]) -> None:
+    def apply(self, events: Sequence[ShopperEvent]) -> None:
         """Adds the events that make taste to their shoppers' histories."""
         by_shopper: dict[str, list[ShopperEvent]] = {}
         for event in events:
@@ -197,11 +202,13 @@ class HistoryChanges:
         self._put(key, None, history)
         return True
 
+    def applied(self, writer: str) -> Position:
+        """How far this writer's log has been applied, as this transaction sees it."""
+        return _position(self.get_meta(_applied_key(writer)))
+
     def checkpoint(self, writer: str, position: Position) -> None:
         """Notes that this writer's log was applied up to here."""
-        self.put_meta(
-            f"applied:{writer}".encode(), _POSITION.pack(position.segment, position.offset)
-        )
+        self.put_meta(_applied_key(writer), _POSITION.pack(position.segment, position.offset))
 
     def get_meta(self, key: bytes) -> bytes | None:
         """A note, as this transaction sees it."""
@@ -261,6 +268,14 @@ def _opened(path: Path, map_bytes: int) -> Any:
             f"{path} cannot be opened: {error}. It can be removed: it is made again from the"
             " release and the feedback log",
         ) from error
+
+
+def _applied_key(writer: str) -> bytes:
+    return f"applied:{writer}".encode()
+
+
+def _position(raw: bytes | None) -> Position:
+    return START if raw is None else Position(*_POSITION.unpack(raw))
 
 
 def _idle_key(shopper: bytes, history: StoredHistory) -> bytes:

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.adapters.lmdb import LmdbHistories
+from serving.adapters.history_store import HistoryWrites
 from serving.adapters.log_segments import Position, WriterFolder, segments_of, sync_folder
 from shop.feedback import MAGIC, Record, is_cut_short, whole_records
 
@@ -29,7 +29,7 @@ class _Found:
     damaged_at: int | None  # the first byte that is neither readable nor the torn end
 
 
-def mend_segments(writer: WriterFolder, histories: LmdbHistories) -> None:
+def mend_segments(writer: WriterFolder, histories: HistoryWrites) -> None:
     """Every segment that is still to be replayed can be read to its end, and keeps its records.
 
     Earlier ones are left alone: whoever reads them passes over what is damaged.

@@ -1,5 +1,6 @@
 """Log segments: append-only files that survive the death of their writer.
 
+    <root>/NAME                      tells this log from those of other machines
     <root>/writer-0/LOCK             held for life by the one process that writes here
     <root>/writer-0/000000000001.log, 000000000002.log, …
 
@@ -7,8 +8,10 @@ A segment is written by one process in one life and never appended to by another
 `shop/feedback.py` says.
 """
 
+import contextlib
 import fcntl
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +55,22 @@ class WriterFolder:
     def next_segment(self) -> int:
         """The number after the last."""
         return max((number for number, _ in segments_of(self.path)), default=0) + 1
+
+
+def log_name(root: Path) -> str:
+    """The name of the log under `root`, for a store that keeps the checkpoints of many logs.
+
+    Made on first use; of several processes that do so at once, all get the same.
+    """
+    file = root / "NAME"
+    if not file.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        own = root / f"NAME.{uuid.uuid4().hex}"
+        own.write_text(f"{uuid.uuid4().hex}\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(own, file)  # whole or not at all, and never over another's
+        own.unlink()
+    return file.read_text().strip()
 
 
 def claim_writer(root: Path) -> WriterFolder:

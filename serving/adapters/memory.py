@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.adapters.history_records import extended
 from serving.recommend.ports import (
     Discounts,
     EventReceipt,
@@ -24,7 +25,7 @@ from serving.recommend.ports import (
 )
 from shop.catalogue import NO_PRODUCT
 from shop.errors import DependencyError
-from shop.events import EVENT_CODES, HISTORY_TYPES
+from shop.events import HISTORY_TYPES
 from shop.features import ShopperFeatures
 
 
@@ -82,21 +83,8 @@ class MemoryEventStore(Temper):
         return EventReceipt(accepted, len(events) - accepted)
 
     def _extend_history(self, event: ShopperEvent) -> None:
-        known = self.histories.of_shopper.get(event.shopper) or _nobody()
-        self.histories.of_shopper[event.shopper] = StoredHistory(
-            (*known.product_ids, event.product_id),
-            np.append(known.event_codes, EVENT_CODES[event.type]),
-            np.append(known.times_ms, event.time_ms),
-            (*known.session_ids, event.session_id),
-            known.segment,
-            event.country or known.country,
-            event.device or known.device,
-        )
-
-
-def _nobody() -> StoredHistory:
-    none = np.zeros(0, dtype=np.int64)
-    return StoredHistory((), none, none, (), "", "", "")
+        known = self.histories.of_shopper.get(event.shopper)
+        self.histories.of_shopper[event.shopper] = extended(known, [event])
 
 
 @dataclass(slots=True, eq=False)

@@ -196,7 +196,7 @@ class EventStore(Protocol):
     """Durable events; histories follow them at once."""
 
     async def record(self, events: Sequence[ShopperEvent], *, timeout_s: float) -> EventReceipt:
-        """Returns once every event is on disk and visible in `Histories`."""
+        """Returns once every event is on disk, and visible in `Histories` unless these are down."""
         ...
 
 

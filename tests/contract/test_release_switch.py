@@ -81,7 +81,7 @@ def make_current(root: Path, release: str) -> None:
 
 
 @asynccontextmanager
-async def running(root: Path) -> AsyncIterator[tuple[Service, PickyTriton]]:
+async def running(root: Path, **more: Any) -> AsyncIterator[tuple[Service, PickyTriton]]:
     server, triton, port = grpc.aio.server(), PickyTriton(), free_port()
     triton_port = free_port()
     shop = Shop()
@@ -102,6 +102,7 @@ async def running(root: Path) -> AsyncIterator[tuple[Service, PickyTriton]]:
         state_dir=root,
         triton=TritonSettings(f"127.0.0.1:{triton_port}"),
         business=BusinessSettings(address, address, address),
+        **more,
     )
     try:
         async with triton.listening(triton_port), open_service(settings) as service:

@@ -14,6 +14,7 @@ import pytest
 from serving.adapters.feedback_log import FeedbackLog, FeedbackSettings, open_feedback_log
 from serving.adapters.feedback_records import read_event
 from serving.adapters.history_records import packed
+from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.log_segments import read_log, segments_of
 from serving.recommend.ports import EventReceipt, Impression, ShopperEvent, StoredHistory
 from shop.errors import DependencyTimeout, DependencyUnavailable
@@ -26,12 +27,17 @@ _NONE = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[FeedbackLog]:
-    histories = open_histories(tmp_path)
+def histories(tmp_path: Path) -> Iterator[LmdbHistories]:
+    opened = open_histories(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def log(tmp_path: Path, histories: LmdbHistories) -> Iterator[FeedbackLog]:
     opened = open_log(tmp_path, histories)
     yield opened
     opened.close()
-    histories.close()
 
 
 def record(log: FeedbackLog, events: Sequence[ShopperEvent]) -> EventReceipt:
@@ -64,11 +70,12 @@ def an_impression(request_id: str) -> Impression:
     )
 
 
-def test_acknowledged_event_is_on_disk_and_in_the_history(log: FeedbackLog, tmp_path: Path) -> None:
+def test_acknowledged_event_is_on_disk_and_in_the_history(
+    log: FeedbackLog, histories: LmdbHistories, tmp_path: Path
+) -> None:
     receipt = record(log, [an_event("a"), an_event("b", product_id="lamp-2", time_ms=2_000)])
     assert receipt == EventReceipt(accepted=2, duplicates=0)
     assert [event.idempotency_key for event in logged_events(tmp_path)] == ["a", "b"]
-    histories = log._histories
     history = asyncio.run(histories.of("ada", timeout_s=1.0))
     assert history is not None
     assert history.product_ids == ("lamp-1", "lamp-2")
@@ -92,10 +99,9 @@ def test_the_same_key_of_another_shopper_is_another_event(log: FeedbackLog, tmp_
 
 
 def test_a_damaged_history_begins_anew_and_fails_nobody(
-    log: FeedbackLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    log: FeedbackLog, histories: LmdbHistories, caplog: pytest.LogCaptureFixture
 ) -> None:
     record(log, [an_event("a"), an_event("b", shopper="bob")])
-    histories = log._histories
     for raw in (b"", b"\xc1", packed(StoredHistory((), *_NONE, (), "", "", ""))[:-1], b"\x07"):
         with histories._env.begin(write=True, db=histories._histories) as txn:
             txn.put(b"ada", raw)
@@ -274,6 +280,28 @@ def test_events_are_refused_not_acknowledged_when_the_disk_fails(tmp_path: Path)
     log.close()
     histories.close()
     assert log.counts.failed_groups == 1
+
+
+def test_events_are_kept_though_the_histories_are_full_and_count_once_there_is_room(
+    tmp_path: Path,
+) -> None:
+    full = LmdbHistories(tmp_path / "histories.lmdb", map_bytes=1 << 17, max_shoppers=10**6)
+    events = [an_event("k", shopper=f"u{number}", time_ms=number) for number in range(2_000)]
+    log = open_log(tmp_path, full)
+    for start in range(0, len(events), 100):
+        assert record(log, events[start : start + 100]) == EventReceipt(100, 0)
+    assert log.histories_are_behind
+    log.close()
+    full.close()
+    assert logged_events(tmp_path) == events
+
+    histories = LmdbHistories(tmp_path / "histories.lmdb", map_bytes=1 << 26, max_shoppers=10**6)
+    log = open_log(tmp_path, histories)
+    assert not log.histories_are_behind
+    assert histories.shopper_count() == len(events)
+    assert record(log, events[:5]) == EventReceipt(0, 5)
+    log.close()
+    histories.close()
 
 
 @pytest.mark.parametrize("name", ["segment_bytes", "queued_batches", "max_shoppers"])

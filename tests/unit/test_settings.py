@@ -113,3 +113,45 @@ def test_unknown_variable_is_named() -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsRejected, match="cannot be read: No such file"):
         load_settings(tmp_path / "nothing.toml", {})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0",
+        "rediss://user:S3cret@redis.shop:6380/1?ssl_ca_certs=/etc/ca.pem",
+        "unix:///run/redis.sock?db=2",
+    ],
+)
+def test_redis_keeps_the_histories_if_it_is_said_where(url: str) -> None:
+    settings = load_settings(None, {"VITRINE_HISTORIES__STORE": "redis", "VITRINE_REDIS__URL": url})
+    assert (settings.histories.store, settings.redis.url) == ("redis", url)
+    assert "S3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"VITRINE_HISTORIES__STORE": "redis"}, "redis.url"),
+        ({"VITRINE_HISTORIES__STORE": "memory"}, "histories.store"),
+        ({"VITRINE_REDIS__URL": "http://:S3cret@host"}, "redis.url"),
+        ({"VITRINE_REDIS__URL": "redis://:S3cret@host:port"}, "redis.url"),
+        ({"VITRINE_REDIS__URL": "redis://"}, "redis.url"),
+        ({"VITRINE_REDIS__URI": "redis://:S3cret@host"}, "redis.uri"),
+        ({"VITRINE_REDIS__PREFIX": ""}, "redis.prefix"),
+        ({"VITRINE_REDIS__WRITE_TIMEOUT_MS": "0"}, "redis.write_timeout_ms"),
+    ],
+)
+def test_a_wrong_redis_setting_is_named_and_its_password_is_not(
+    environment: dict[str, str], named: str
+) -> None:
+    with pytest.raises(SettingsRejected, match=named.replace(".", r"\.")) as refused:
+        load_settings(None, environment)
+    assert "S3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["redis = 'redis://:S3cret@h'", "[redis]\nurl = ['S3cret']"])
+def test_a_password_in_a_wrong_place_of_the_file_is_not_shown(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsRejected, match="redis") as refused:
+        load_settings(a_file(tmp_path, text), {})
+    assert "S3cret" not in str(refused.value)
