@@ -97,6 +97,24 @@ class BusinessSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesSettings:
+    """Where the rule book is; docs/rules.md says what it may hold."""
+
+    # Inside the state folder, unless the path is absolute. Without this file there are no rules; a
+    # file that was named here must be there.
+    file: Path = Path("rules.toml")
+    look_every_s: float = 1.0  # one stat; a change holds once it was seen twice, within two seconds
+
+    def __post_init__(self) -> None:
+        _require(self.look_every_s > 0, "look_every_s: must be above 0")
+
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody relies on a file being there."""
+        return self.file != Path("rules.toml")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything. Paths inside the state folder are fixed, so that operators find them."""
 
@@ -110,6 +128,7 @@ class Settings:
     triton: TritonSettings = field(default_factory=TritonSettings)
     business: BusinessSettings = field(default_factory=BusinessSettings)
     recommend: RecommendSettings = field(default_factory=RecommendSettings)
+    rules: RulesSettings = field(default_factory=RulesSettings)
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
 
     @property
@@ -136,6 +155,21 @@ class Settings:
     def feedback_dir(self) -> Path:
         """The event log."""
         return self.state_dir / "feedback"
+
+    @property
+    def rules_file(self) -> Path:
+        """The rule book."""
+        return self.state_dir / self.rules.file
+
+    @property
+    def accepted_rules_file(self) -> Path:
+        """A copy of the last book that was accepted; the start falls back on it."""
+        return self.state_dir / "rules.accepted.toml"
+
+    @property
+    def rules_state_file(self) -> Path:
+        """What became of the rule book, for `vitrine status`."""
+        return self.state_dir / "run" / "rules.json"
 
     @property
     def logs_dir(self) -> Path:

@@ -12,7 +12,9 @@ from serving.recommend.filter_masks import FilterMasks
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import Histories, ImpressionLog, LoadedRelease
 from serving.recommend.request import Ask, Losses, Stage
+from serving.recommend.rules import RulesInForce
 from serving.recommend.settings import RecommendSettings
+from shop.active_rules import ActiveRules
 from shop.popularity import Popularity
 
 
@@ -26,6 +28,7 @@ class Deps:
     impressions: ImpressionLog
     settings: RecommendSettings
     clock: Clock
+    rules: RulesInForce = field(default_factory=RulesInForce)  # of this release
     popularity: Popularity = field(init=False)
     filter_masks: FilterMasks = field(init=False)
 
@@ -51,6 +54,7 @@ class Call:
     generator: np.random.Generator  # from the request id: the same id explores alike
     # Rows to leave out: what the caller named, and what the page or the cart shows anyway.
     excluded_rows: NDArray[np.int64]
+    rules: ActiveRules | None  # of the book in force when the call began; None: no rule is for it
 
     @staticmethod
     def of(ask: Ask, deps: Deps, deadline: Deadline) -> "Call":
@@ -58,7 +62,16 @@ class Call:
         seed = hashlib.blake2b(ask.request_id.encode(), digest_size=16).digest()
         generator = np.random.default_rng(int.from_bytes(seed, "big"))
         times = StageTimes(deps.clock)
-        return Call(ask, deps, deadline, Losses(), times, generator, _excluded_rows(ask, deps))
+        return Call(
+            ask,
+            deps,
+            deadline,
+            Losses(),
+            times,
+            generator,
+            _excluded_rows(ask, deps),
+            deps.rules.for_call(ask),
+        )
 
     def within_s(self, budget_ms: float) -> float:
         """Seconds a stage with this budget may take now."""

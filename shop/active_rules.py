@@ -1,0 +1,308 @@
+"""Active rules: what of a compiled book holds for one kind of call, worked out once and kept.
+
+Shapes: R catalogue rows, G groups, N offers, J rules of one family, C codes (categories or
+brands), M of them asked about.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shop.compiled_rules import (
+    Boxes,
+    CompiledBook,
+    ScopeKey,
+    asks_for_names_alone,
+    in_stock_matters,
+)
+from shop.offers import Offers
+from shop.rule_clauses import Shelf
+from shop.rulebook import (
+    MAX_POSITION,
+    MAX_PRIORITY,
+    BackOrder,
+    BookRule,
+    Cap,
+    Exclude,
+    MarginFloor,
+    Pin,
+    Weigh,
+)
+
+_NO_RULE = -MAX_PRIORITY - 1  # a priority below every rule's
+# Above this share of the catalogue a search that does not know of it would find too little: of 600
+# candidates 500 are needed.
+_TELL_THE_SEARCH = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """Rules that ask for price or stock, to be put to a call's offers."""
+
+    boxes: Boxes
+    asks_stock: bool
+
+    @staticmethod
+    def of(boxes: Boxes) -> "Asked":
+        """The same boxes, looked through once."""
+        return Asked(boxes, in_stock_matters(boxes))
+
+    def hits(self, groups: NDArray[np.int32], offers: Offers) -> NDArray[np.bool_]:
+        """[N, J] which rules hold for which offers."""
+        boxes = self.boxes
+        price = offers.price_minor[:, None]
+        held = boxes.by_name[groups]
+        held &= price >= boxes.low
+        held &= price <= boxes.high
+        if self.asks_stock:
+            in_stock = ~offers.stock_tracked | (offers.stock_known & (offers.stock > 0))
+            held &= (boxes.shelf == Shelf.ANY) | (
+                (boxes.shelf == Shelf.IN_STOCK) == in_stock[:, None]
+            )
+        return boxes.per_rule(held)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Figures:
+    """One figure for each product, and the priority of the rules that it comes from."""
+
+    value: NDArray[np.float64]  # [G] or [N]
+    priority: NDArray[np.int32]  # [G] or [N]
+
+
+Strictest = Literal["product", "highest", "lowest"]
+_NEUTRAL: dict[Strictest, float] = {"product": 1.0, "highest": -np.inf, "lowest": np.inf}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """Rules that give products a figure: a factor, or a limit."""
+
+    strictest: Strictest  # how the figures of equal rules become one
+    by_name: Figures  # [G] of the rules that ask for names alone
+    asked: Asked | None  # the others
+    every: Asked  # all of them, to explain
+
+    def of(self, groups: NDArray[np.int32], offers: Offers) -> Figures:
+        """[N] each offer's figure, by the rules of the highest priority that hold for it."""
+        named = Figures(self.by_name.value[groups], self.by_name.priority[groups])
+        if self.asked is None:
+            return named
+        return _higher(
+            named, figures(self.asked, self.asked.hits(groups, offers), self.strictest),
+            self.strictest,
+        )  # fmt: skip
+
+
+def figures(asked: Asked, hits: NDArray[np.bool_], strictest: Strictest) -> Figures:
+    """From which rules hold, [N, J], to one figure each, [N]."""
+    rules = asked.boxes.rules
+    amounts = np.array([_amount(rule) for rule in rules])
+    priorities = np.array([rule.priority for rule in rules], dtype=np.int32)
+    value = np.full(hits.shape[0], _NEUTRAL[strictest])
+    priority = np.full(hits.shape[0], _NO_RULE, dtype=np.int32)
+    for level in np.unique(priorities):
+        at = np.flatnonzero(priorities == level)
+        held = hits[:, at]
+        some = held.any(axis=1)
+        each = np.where(held, amounts[at], _NEUTRAL[strictest])
+        value = np.where(some, _joined(each, strictest), value)
+        priority[some] = level
+    return Figures(value, priority)
+
+
+def _amount(rule: BookRule) -> float:
+    match rule.effect:
+        case Weigh(factor):
+            return factor
+        case MarginFloor(share):
+            return share
+        case BackOrder(risk):
+            return risk
+        case _:
+            raise ValueError(f"{rule.mark} has no figure")
+
+
+def _joined(each: NDArray[np.float64], strictest: Strictest) -> NDArray[np.float64]:
+    match strictest:
+        case "product":
+            joined = each.prod(axis=1)
+        case "highest":
+            joined = each.max(axis=1)
+        case "lowest":
+            joined = each.min(axis=1)
+    return np.asarray(joined, dtype=np.float64)
+
+
+def _higher(one: Figures, other: Figures, strictest: Strictest) -> Figures:
+    both = _joined(np.stack([one.value, other.value], axis=1), strictest)
+    value = np.where(one.priority > other.priority, one.value, other.value)
+    value = np.where(one.priority == other.priority, both, value)
+    return Figures(value, np.maximum(one.priority, other.priority))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodeCaps:
+    """The most of a page for every category, or every brand."""
+
+    share: NDArray[np.float64]  # [C]
+    most: NDArray[np.int64]  # [C]
+    rule: NDArray[np.intp]  # [C] into marks; 0: no rule caps it, the settings do
+    marks: tuple[tuple[str, ...], ...]
+
+    def limits(
+        self, codes: NDArray[np.int64], *, page_size: int, otherwise: int | NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """[M] places of a page for codes [M]; `otherwise` where no rule says it."""
+        places = np.ceil(self.share[codes] * page_size).astype(np.int64)
+        ruled = np.minimum(places, self.most[codes])
+        return np.where(self.rule[codes] > 0, ruled, otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivePin:
+    """A product of this release to be pinned."""
+
+    row: int
+    position: int  # 1-based
+    mark: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActiveRules:
+    """The rules for one kind of call. What no rule is about is None or empty."""
+
+    group_of_row: NDArray[np.int32]  # [R]
+    excluded: NDArray[np.bool_] | None  # [G] by name
+    excluding: Asked | None  # the exclusions that ask for price or stock
+    allowed: NDArray[np.bool_] | None  # [R] where to search, if a search must know; read only
+    factors: Family | None
+    margin_floors: Family | None
+    back_orders: Family | None
+    pins: tuple[ActivePin, ...]  # the first has the first choice of places
+    category_caps: CodeCaps | None
+    brand_caps: CodeCaps | None
+
+    @property
+    def orders(self) -> bool:
+        """Whether any rule has a say in the order."""
+        return bool(
+            self.pins
+            or self.factors
+            or self.margin_floors
+            or self.back_orders
+            or self.category_caps
+            or self.brand_caps
+        )
+
+
+def active_rules(compiled: CompiledBook, key: ScopeKey) -> ActiveRules | None:
+    """What holds for calls with this key; None if nothing does."""
+    rules = compiled.rules_for(key)
+    if not rules:
+        return None
+    excluded, excluding = _exclusions(compiled, rules)
+    catalogue = compiled.catalogue
+    return ActiveRules(
+        group_of_row=compiled.group_of_row,
+        excluded=excluded,
+        excluding=excluding,
+        allowed=_allowed(compiled, excluded),
+        factors=_family(compiled, rules, Weigh, "product"),
+        margin_floors=_family(compiled, rules, MarginFloor, "highest"),
+        back_orders=_family(compiled, rules, BackOrder, "lowest"),
+        pins=_pins(compiled, rules),
+        category_caps=_caps(rules, "category", catalogue.category_code_of),
+        brand_caps=_caps(rules, "brand", catalogue.brand_code_of),
+    )
+
+
+def _exclusions(
+    compiled: CompiledBook, rules: Sequence[BookRule]
+) -> tuple[NDArray[np.bool_] | None, Asked | None]:
+    by_name, asking = _parted(rule for rule in rules if isinstance(rule.effect, Exclude))
+    excluded = None
+    if by_name:
+        excluded = np.asarray(compiled.boxes.of(by_name).any_by_name.any(axis=1), dtype=np.bool_)
+    return excluded, Asked.of(compiled.boxes.of(asking)) if asking else None
+
+
+def _parted(rules: Iterable[BookRule]) -> tuple[list[BookRule], list[BookRule]]:
+    """Rules that ask for names alone, and the others."""
+    by_name: list[BookRule] = []
+    asking: list[BookRule] = []
+    for rule in rules:
+        (by_name if asks_for_names_alone(rule) else asking).append(rule)
+    return by_name, asking
+
+
+def _allowed(
+    compiled: CompiledBook, excluded: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    if excluded is None:
+        return None
+    allowed = ~excluded[compiled.group_of_row]
+    if np.count_nonzero(~allowed) <= _TELL_THE_SEARCH * allowed.size:
+        return None
+    return np.asarray(allowed, dtype=np.bool_)
+
+
+def _family(
+    compiled: CompiledBook,
+    rules: Sequence[BookRule],
+    effect: type[Weigh | MarginFloor | BackOrder],
+    strictest: Strictest,
+) -> Family | None:
+    of_it = [rule for rule in rules if isinstance(rule.effect, effect)]
+    if not of_it:
+        return None
+    by_name, asking = _parted(of_it)
+    named = Asked.of(compiled.boxes.of(by_name))
+    groups = compiled.boxes.by_name.shape[0]
+    hits = named.boxes.any_by_name if by_name else np.zeros((groups, 0), dtype=np.bool_)
+    return Family(
+        strictest=strictest,
+        by_name=figures(named, hits, strictest),
+        asked=Asked.of(compiled.boxes.of(asking)) if asking else None,
+        every=Asked.of(compiled.boxes.of(of_it)),
+    )
+
+
+def _pins(compiled: CompiledBook, rules: Sequence[BookRule]) -> tuple[ActivePin, ...]:
+    """By priority; of a product that two rules pin, the first."""
+    found: dict[int, ActivePin] = {}
+    for rule in sorted(rules, key=lambda rule: (-rule.priority, rule.id)):
+        if isinstance(rule.effect, Pin) and rule.id in compiled.pinned_row:
+            row = compiled.pinned_row[rule.id]
+            found.setdefault(row, ActivePin(row, rule.effect.position, rule.mark))
+    return tuple(found.values())
+
+
+def _caps(
+    rules: Sequence[BookRule], per: Literal["category", "brand"], code_of: dict[str, int]
+) -> CodeCaps | None:
+    """The higher priority alone; of equals the lower share and the lower number."""
+    capping = [(rule, rule.effect) for rule in rules if isinstance(rule.effect, Cap)]
+    capping = [(rule, cap) for rule, cap in capping if cap.per == per]
+    if not capping:
+        return None
+    share, most = np.ones(len(code_of)), np.full(len(code_of), MAX_POSITION, dtype=np.int64)
+    marks: list[tuple[str, ...]] = [()]
+    rule_at = np.zeros(len(code_of), dtype=np.intp)
+    priority, first = _NO_RULE, 1
+    for rule, cap in sorted(capping, key=lambda each: each[0].priority):
+        names = rule.selection.categories if per == "category" else rule.selection.brands
+        named = [code_of[name] for name in names if name in code_of]
+        codes = np.array(named, dtype=np.intp) if names else np.arange(len(code_of))
+        if rule.priority > priority:
+            priority, first = rule.priority, len(marks)  # marks of equals begin here
+        among_equals = rule_at[codes] >= first
+        for before in np.unique(rule_at[codes]).tolist():
+            marks.append((*(marks[before] if before >= first else ()), rule.mark))
+            rule_at[codes[rule_at[codes] == before]] = len(marks) - 1
+        share[codes] = np.where(among_equals, np.minimum(share[codes], cap.share), cap.share)
+        most[codes] = np.where(among_equals, np.minimum(most[codes], cap.most), cap.most)
+    return CodeCaps(share, most, rule_at, tuple(marks))

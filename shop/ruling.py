@@ -1,0 +1,161 @@
+"""Ruling: what the active rules say of one call's offers. `slate` puts it into the order.
+
+Shapes: N offers, K neighbours of each product.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shop.active_rules import ActiveRules, CodeCaps, Family, Figures
+from shop.merchandising import LEAST_FACTOR, MOST_FACTOR
+from shop.neighbours import Neighbours
+from shop.offers import Offers
+from shop.rulebook import BackOrder, BookRule, MarginFloor, Weigh
+
+_NO_MARKS: Mapping[int, tuple[str, ...]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedOffer:
+    """An offer with a place of its own, if it may be shown."""
+
+    at: int  # position in the offers of this call
+    position: int  # 1-based
+    mark: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ruling:
+    """What rules say of N offers. None and empty: nothing."""
+
+    factors: NDArray[np.float64] | None  # [N] on the value, LEAST_FACTOR to MOST_FACTOR
+    demoted: NDArray[np.bool_] | None  # [N] behind all others
+    # Of back-ordered offers: the offers that are like it and can be had, most similar first.
+    stand_ins: Mapping[int, tuple[int, ...]]
+    pins: tuple[PinnedOffer, ...]  # the first has the first choice of places
+    category_caps: CodeCaps | None
+    brand_caps: CodeCaps | None
+    explains: bool
+    marks: Mapping[int, tuple[str, ...]]  # by offer: rules that weigh or demote it, to explain
+
+
+def is_excluded(active: ActiveRules, offers: Offers) -> NDArray[np.bool_]:
+    """[N] offers that a rule keeps from being shown."""
+    excluded = np.zeros(len(offers), dtype=np.bool_)
+    groups = active.group_of_row[offers.rows]
+    if active.excluded is not None:
+        excluded |= active.excluded[groups]
+    if active.excluding is not None:
+        excluded |= active.excluding.hits(groups, offers).any(axis=1)
+    return excluded
+
+
+def back_ordered(active: ActiveRules, offers: Offers) -> NDArray[np.bool_]:
+    """[N] offers whose risk is above the limit of a rule. An unknown risk is none."""
+    if active.back_orders is None:
+        return np.zeros(len(offers), dtype=np.bool_)
+    limits = active.back_orders.of(active.group_of_row[offers.rows], offers).value
+    return np.asarray(offers.backorder_risk > limits, dtype=np.bool_)
+
+
+def rule_on(
+    active: ActiveRules, offers: Offers, neighbours: Neighbours, *, explain: bool
+) -> Ruling:
+    """What the rules say of these offers, none of them excluded."""
+    groups = active.group_of_row[offers.rows]
+    factors = None if active.factors is None else active.factors.of(groups, offers)
+    floors = None if active.margin_floors is None else active.margin_floors.of(groups, offers)
+    risky = back_ordered(active, offers)
+    low = np.zeros(0, np.bool_) if floors is None else _margin_share(offers) < floors.value
+    demoted = risky | low if floors is not None else risky
+    return Ruling(
+        factors=None if factors is None else np.clip(factors.value, LEAST_FACTOR, MOST_FACTOR),
+        demoted=demoted if demoted.any() else None,
+        stand_ins=similar_offers(offers.rows, risky, demoted, neighbours) if risky.any() else {},
+        pins=_pinned(active, offers),
+        category_caps=active.category_caps,
+        brand_caps=active.brand_caps,
+        explains=explain,
+        marks=_marks(active, groups, offers) if explain else _NO_MARKS,
+    )
+
+
+def _margin_share(offers: Offers) -> NDArray[np.float64]:
+    """[N] of the price; a product that costs nothing earns nothing."""
+    return np.asarray(offers.margin_minor / np.maximum(offers.price_minor, 1), dtype=np.float64)
+
+
+def _pinned(active: ActiveRules, offers: Offers) -> tuple[PinnedOffer, ...]:
+    pinned = []
+    for pin in active.pins:
+        found = np.flatnonzero(offers.rows == pin.row)
+        if found.size:
+            pinned.append(PinnedOffer(int(found[0]), pin.position, pin.mark))
+    return tuple(pinned)
+
+
+def similar_offers(
+    rows: NDArray[np.int64],
+    wanting: NDArray[np.bool_],
+    unfit: NDArray[np.bool_],
+    neighbours: Neighbours,
+) -> dict[int, tuple[int, ...]]:
+    """For each `wanting` offer [N], those of `rows` [N] that are like it and not `unfit` [N].
+
+    Most similar first, by the item–item table.
+    """
+    by_row = np.argsort(rows)
+    ascending = rows[by_row]
+    places = np.flatnonzero(wanting)
+    near = neighbours.rows[rows[places]].astype(np.int64)  # [wanting, K]
+    at = np.minimum(np.searchsorted(ascending, near), max(0, rows.size - 1))
+    offer = by_row[at]
+    fits = (ascending[at] == near) & (near > 0) & ~unfit[offer]
+    return {
+        place: tuple(offer[row][fits[row]].tolist())
+        for row, place in enumerate(places.tolist())
+        if fits[row].any()
+    }
+
+
+def _marks(
+    active: ActiveRules, groups: NDArray[np.int32], offers: Offers
+) -> dict[int, tuple[str, ...]]:
+    marks: dict[int, tuple[str, ...]] = {}
+    for family in (active.factors, active.margin_floors, active.back_orders):
+        if family is not None:
+            for at, told in _family_marks(family, groups, offers).items():
+                marks[at] = marks.get(at, ()) + told
+    return marks
+
+
+def _family_marks(
+    family: Family, groups: NDArray[np.int32], offers: Offers
+) -> dict[int, tuple[str, ...]]:
+    """By offer: the rules of the priority that counts, if they move it."""
+    rules = family.every.boxes.rules
+    figures = family.of(groups, offers)
+    counts = family.every.hits(groups, offers)  # [N, rules]
+    for column, rule in enumerate(rules):
+        counts[:, column] &= (figures.priority == rule.priority) & _moves(rule, offers, figures)
+    names = [rule.mark for rule in rules]
+    return {
+        at: tuple(names[column] for column in np.flatnonzero(counts[at]))
+        for at in np.flatnonzero(counts.any(axis=1)).tolist()
+    }
+
+
+def _moves(rule: BookRule, offers: Offers, figures: Figures) -> NDArray[np.bool_]:
+    """[N] whether a rule that holds does anything."""
+    match rule.effect:
+        case MarginFloor(share):
+            return np.asarray(_margin_share(offers) < share, dtype=np.bool_)
+        case BackOrder(risk):
+            return np.asarray(offers.backorder_risk > risk, dtype=np.bool_)
+        case Weigh():
+            return np.asarray(figures.value != 1.0, dtype=np.bool_)
+        case _:
+            raise ValueError(f"{rule.mark} neither weighs nor demotes")
