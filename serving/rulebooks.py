@@ -11,12 +11,13 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from serving.adapters.rule_files import RuleFile, RuleText, keep_copy, zone_named
 from serving.recommend.call import Deps
 from serving.recommend.rules import FittedBook
+from serving.rules_state import RulesState, rules_state_file
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from shop.catalogue import Catalogue
@@ -30,28 +31,6 @@ logger = logging.getLogger(__name__)
 
 _PREPARE_AHEAD_MS = 60_000  # a campaign's first calls find its rules worked out
 _MAX_TOLD = 20
-
-
-@dataclass(frozen=True, slots=True)
-class RulesState:
-    """What `vitrine status` tells of the rule book."""
-
-    file: str
-    version: str  # in force; "" = no rules
-    rules: int
-    since_ms: int
-    faults: tuple[str, ...]  # of the file as it is now; it is not in force, if there are any
-    notes: tuple[str, ...]  # what the current release does not know
-
-    @staticmethod
-    def read(path: Path) -> "RulesState | None":
-        """None if no replica has told of its rules here."""
-        try:
-            raw = json.loads(path.read_text())
-            lists = {name: tuple(raw[name]) for name in ("faults", "notes")}
-            return RulesState(**(raw | lists))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
 
 class RuleBooks:
@@ -153,7 +132,7 @@ class RuleBooks:
             faults=self._faults[:_MAX_TOLD],
             notes=tuple(notes_on(self._book, catalogue)[:_MAX_TOLD]),
         )
-        path = self._settings.rules_state_file
+        path = rules_state_file(self._settings.state_dir)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             keep_copy((json.dumps(asdict(self._told), indent=2) + "\n").encode(), path)

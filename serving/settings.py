@@ -167,11 +167,6 @@ class Settings:
         return self.state_dir / "rules.accepted.toml"
 
     @property
-    def rules_state_file(self) -> Path:
-        """What became of the rule book, for `vitrine status`."""
-        return self.state_dir / "run" / "rules.json"
-
-    @property
     def logs_dir(self) -> Path:
         """One line per request."""
         return self.state_dir / "logs"

@@ -52,6 +52,7 @@ class Choice:
 
     values: tuple[str, ...]
     hint: str = ""  # instead of the values, where they are many
+    defined_as: str = ""  # where the schema lists them once
 
     @property
     def fix(self) -> str:
@@ -64,6 +65,8 @@ class Choice:
 
     def schema(self) -> dict[str, Any]:
         """As JSON Schema."""
+        if self.defined_as:
+            return {"$ref": f"#/$defs/{self.defined_as}"}
         return {"enum": list(self.values)}
 
 
@@ -181,7 +184,9 @@ _NAME = Text(
     rf"[^\x00-\x1f\x7f]{{1,{_MAX_NAME_CHARS}}}",
     f"write a name of 1 to {_MAX_NAME_CHARS} characters",
 )
-_COUNTRY = Choice(tuple(sorted(COUNTRIES)), "write ISO 3166-1 alpha-2 codes such as DE")
+_COUNTRY = Choice(
+    tuple(sorted(COUNTRIES)), "write ISO 3166-1 alpha-2 codes such as DE", defined_as="country"
+)
 _NAMES = Listed(_NAME, MAX_LISTED)
 
 BOOK_FIELDS: dict[str, FieldKind] = {
@@ -315,6 +320,7 @@ def json_schema() -> dict[str, Any]:
         },
         "required": list(BOOK_FIELDS),
         "additionalProperties": False,
+        "$defs": {"country": {"type": "string", "pattern": f"^({'|'.join(_COUNTRY.values)})$"}},
     }
 
 

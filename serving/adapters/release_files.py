@@ -70,12 +70,17 @@ def verify_release(folder: Path, key: bytes) -> Manifest:
 def check_files(folder: Path, manifest: Manifest) -> None:
     """Raises ReleaseRejected unless every listed file is there and is the one that was signed."""
     for name in manifest.files:
-        path = folder / name
-        try:
-            size_bytes, sha256 = path.stat().st_size, file_sha256(path)
-        except OSError as error:
-            raise ReleaseRejected(f"{manifest.release}: {name} cannot be read: {error}") from error
-        check_file(manifest, name, size_bytes, sha256)
+        check_file_of(folder, manifest, name)
+
+
+def check_file_of(folder: Path, manifest: Manifest, name: str) -> None:
+    """Raises ReleaseRejected unless this file is there and is the one that was signed."""
+    path = folder / name
+    try:
+        size_bytes, sha256 = path.stat().st_size, file_sha256(path)
+    except OSError as error:
+        raise ReleaseRejected(f"{manifest.release}: {name} cannot be read: {error}") from error
+    check_file(manifest, name, size_bytes, sha256)
 
 
 def file_sha256(path: Path) -> str:
