@@ -47,13 +47,21 @@ _PIPE_WIDTH = 140
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `vitrine rules`."""
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    check = verbs.add_parser("check", help="every fault of a file, each with its fix")
-    check.add_argument("file", type=Path, metavar="FILE", help="a rule book; see docs/rules.md")
-    check.add_argument("--json", action="store_true", help="one JSON object")
-    show = verbs.add_parser("show", help="the rules in force here, and which hold now")
-    show.add_argument("--json", action="store_true", help="one JSON object")
-    show.add_argument("--settings", type=Path, metavar="FILE", help="TOML; see serving/settings")
+    parser.add_argument(
+        "verb",
+        choices=("check", "show"),
+        metavar="check|show",
+        help="check: every fault of a book, each with its fix; show: its rules, and which hold now",
+    )
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="a rule book, see docs/rules.md; default: this stack's own (show: the one in force)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="TOML; see serving/settings")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     """Judges names, too, if there is a release in the state folder."""
-    file = RuleFile(arguments.file)
+    file = RuleFile(arguments.file or _here(arguments).rules_file)
     catalogue, unjudged = _catalogue(arguments.state_dir)
     faults: tuple[str, ...] = ()
     book = None
@@ -118,11 +126,14 @@ class _InForce:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    """Of the stack that ran here last: its accepted copy. Without one, the file as it is."""
-    settings = load_settings(arguments.settings)
-    here = Settings(state_dir=arguments.state_dir, rules=settings.rules)
-    state = RulesState.read(rules_state_file(here.state_dir))
-    found = _InForce(_book_in_force(here, state), state)
+    """A file, else what the stack that ran here last took up, else what it would take up."""
+    if arguments.file:
+        book = judged(_there(arguments.file), str(arguments.file), None)
+        found = _InForce(book, None)
+    else:
+        here = _here(arguments)
+        state = RulesState.read(rules_state_file(here.state_dir))
+        found = _InForce(_book_in_force(here, state), state)
     now_ms = time.time_ns() // 1_000_000
     if arguments.json:
         _write_json(_as_json(found, now_ms))
@@ -131,7 +142,19 @@ def _show(arguments: argparse.Namespace) -> int:
         if not console.is_terminal:  # a file or a pipe has no width of its own
             console = Console(width=_PIPE_WIDTH)
         console.print(*_as_table(found, now_ms), sep="\n")
-    return _FAULTY if state is not None and state.faults else 0
+    return _FAULTY if found.state is not None and found.state.faults else 0
+
+
+def _there(path: Path) -> bytes:
+    try:
+        return RuleFile(path).read().raw
+    except FileNotFoundError as error:
+        raise NotFound(f"{path} is not there; name a rule book") from error
+
+
+def _here(arguments: argparse.Namespace) -> Settings:
+    settings = load_settings(arguments.settings)
+    return Settings(state_dir=arguments.state_dir, rules=settings.rules)
 
 
 def _book_in_force(settings: Settings, state: RulesState | None) -> RuleBook:

@@ -129,7 +129,9 @@ def _amount(rule: BookRule) -> float:
 def _joined(each: NDArray[np.float64], strictest: Strictest) -> NDArray[np.float64]:
     match strictest:
         case "product":
-            joined = each.prod(axis=1)
+            # Hundreds of factors may leave what a float can hold; `ruling` bounds them anyway.
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                joined = np.nan_to_num(each.prod(axis=1), nan=1.0)
         case "highest":
             joined = each.max(axis=1)
         case "lowest":
