@@ -40,28 +40,34 @@ _TELL_THE_SEARCH = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """Rules that ask for price or stock, to be put to a call's offers."""
+    """Rules to be put to a call's offers."""
 
     boxes: Boxes
+    amounts: NDArray[np.float64]  # [J] each rule's figure; 0 for those that have none
+    # Priorities, ascending, and which rules have each.
+    levels: tuple[tuple[int, NDArray[np.intp]], ...]
     asks_stock: bool
 
     @staticmethod
     def of(boxes: Boxes) -> "Asked":
         """The same boxes, looked through once."""
-        return Asked(boxes, in_stock_matters(boxes))
+        priorities = np.array([rule.priority for rule in boxes.rules], dtype=np.int32)
+        levels = tuple(
+            (int(level), np.flatnonzero(priorities == level)) for level in np.unique(priorities)
+        )
+        amounts = np.array([_amount(rule) for rule in boxes.rules], dtype=np.float64)
+        return Asked(boxes, amounts, levels, in_stock_matters(boxes))
 
     def hits(self, groups: NDArray[np.int32], offers: Offers) -> NDArray[np.bool_]:
-        """[N, J] which rules hold for which offers."""
+        """[J, N] which rules hold for which offers."""
         boxes = self.boxes
-        price = offers.price_minor[:, None]
-        held = boxes.by_name[groups]
-        held &= price >= boxes.low
-        held &= price <= boxes.high
+        held = boxes.by_name.take(groups, axis=1)
+        held &= offers.price_minor >= boxes.low[:, None]
+        held &= offers.price_minor <= boxes.high[:, None]
         if self.asks_stock:
             in_stock = ~offers.stock_tracked | (offers.stock_known & (offers.stock > 0))
-            held &= (boxes.shelf == Shelf.ANY) | (
-                (boxes.shelf == Shelf.IN_STOCK) == in_stock[:, None]
-            )
+            shelf = boxes.shelf[:, None]
+            held &= (shelf == Shelf.ANY) | ((shelf == Shelf.IN_STOCK) == in_stock)
         return boxes.per_rule(held)
 
 
@@ -98,18 +104,15 @@ class Family:
 
 
 def figures(asked: Asked, hits: NDArray[np.bool_], strictest: Strictest) -> Figures:
-    """From which rules hold, [N, J], to one figure each, [N]."""
-    rules = asked.boxes.rules
-    amounts = np.array([_amount(rule) for rule in rules])
-    priorities = np.array([rule.priority for rule in rules], dtype=np.int32)
-    value = np.full(hits.shape[0], _NEUTRAL[strictest])
-    priority = np.full(hits.shape[0], _NO_RULE, dtype=np.int32)
-    for level in np.unique(priorities):
-        at = np.flatnonzero(priorities == level)
-        held = hits[:, at]
-        some = held.any(axis=1)
-        each = np.where(held, amounts[at], _NEUTRAL[strictest])
-        value = np.where(some, _joined(each, strictest), value)
+    """From which rules hold, [J, N], to one figure each, [N]."""
+    neutral = _NEUTRAL[strictest]
+    value = np.full(hits.shape[1], neutral)
+    priority = np.full(hits.shape[1], _NO_RULE, dtype=np.int32)
+    for level, at in asked.levels:
+        held = hits[at]
+        some = held.any(axis=0)
+        joined = _joined(np.where(held, asked.amounts[at, None], neutral), strictest)
+        value = np.where(some, joined, value)
         priority[some] = level
     return Figures(value, priority)
 
@@ -123,24 +126,31 @@ def _amount(rule: BookRule) -> float:
         case BackOrder(risk):
             return risk
         case _:
-            raise ValueError(f"{rule.mark} has no figure")
+            return 0.0
 
 
 def _joined(each: NDArray[np.float64], strictest: Strictest) -> NDArray[np.float64]:
     match strictest:
         case "product":
-            # Hundreds of factors may leave what a float can hold; `ruling` bounds them anyway.
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                joined = np.nan_to_num(each.prod(axis=1), nan=1.0)
+            with np.errstate(all="ignore"):  # hundreds of factors; `ruling` bounds them
+                joined = each.prod(axis=0)
         case "highest":
-            joined = each.max(axis=1)
+            joined = each.max(axis=0)
         case "lowest":
-            joined = each.min(axis=1)
+            joined = each.min(axis=0)
     return np.asarray(joined, dtype=np.float64)
 
 
 def _higher(one: Figures, other: Figures, strictest: Strictest) -> Figures:
-    both = _joined(np.stack([one.value, other.value], axis=1), strictest)
+    """[N] of each the figure of the higher priority; of equals the two joined."""
+    match strictest:
+        case "product":
+            with np.errstate(all="ignore"):
+                both = one.value * other.value
+        case "highest":
+            both = np.maximum(one.value, other.value)
+        case "lowest":
+            both = np.minimum(one.value, other.value)
     value = np.where(one.priority > other.priority, one.value, other.value)
     value = np.where(one.priority == other.priority, both, value)
     return Figures(value, np.maximum(one.priority, other.priority))
@@ -156,7 +166,7 @@ class CodeCaps:
     marks: tuple[tuple[str, ...], ...]
 
     def limits(
-        self, codes: NDArray[np.int64], *, page_size: int, otherwise: int | NDArray[np.int64]
+        self, codes: NDArray[np.int64], *, page_size: int, otherwise: int
     ) -> NDArray[np.int64]:
         """[M] places of a page for codes [M]; `otherwise` where no rule says it."""
         places = np.ceil(self.share[codes] * page_size).astype(np.int64)
@@ -228,7 +238,7 @@ def _exclusions(
     by_name, asking = _parted(rule for rule in rules if isinstance(rule.effect, Exclude))
     excluded = None
     if by_name:
-        excluded = np.asarray(compiled.boxes.of(by_name).any_by_name.any(axis=1), dtype=np.bool_)
+        excluded = np.asarray(compiled.boxes.of(by_name).any_by_name.any(axis=0), dtype=np.bool_)
     return excluded, Asked.of(compiled.boxes.of(asking)) if asking else None
 
 
@@ -263,8 +273,8 @@ def _family(
         return None
     by_name, asking = _parted(of_it)
     named = Asked.of(compiled.boxes.of(by_name))
-    groups = compiled.boxes.by_name.shape[0]
-    hits = named.boxes.any_by_name if by_name else np.zeros((groups, 0), dtype=np.bool_)
+    groups = compiled.boxes.by_name.shape[1]
+    hits = named.boxes.any_by_name if by_name else np.zeros((0, groups), dtype=np.bool_)
     return Family(
         strictest=strictest,
         by_name=figures(named, hits, strictest),

@@ -28,7 +28,7 @@ _COLUMNS_AT_ONCE = 30  # bits of a key, beside 31 bits of the group before
 class Boxes:
     """Boxes of some rules, as columns; a rule's boxes stand together."""
 
-    by_name: NDArray[np.bool_]  # [G, D] holds for the group, as far as names tell
+    by_name: NDArray[np.bool_]  # [D, G] holds for the group, as far as names tell
     low: NDArray[np.int64]  # [D] prices, both allowed
     high: NDArray[np.int64]  # [D]
     shelf: NDArray[np.int8]  # [D]
@@ -37,14 +37,14 @@ class Boxes:
 
     @property
     def any_by_name(self) -> NDArray[np.bool_]:
-        """[G, J] groups for which a rule may hold; it does, if it asks for names alone."""
+        """[J, G] groups for which a rule may hold; it does, if it asks for names alone."""
         return self.per_rule(self.by_name)
 
     def per_rule(self, boxes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """[…, J] from […, D]: any box of a rule is enough."""
-        if self.starts.size == boxes.shape[1]:
+        """[J, …] from [D, …]: any box of a rule is enough."""
+        if self.starts.size == boxes.shape[0]:
             return boxes
-        return np.logical_or.reduceat(boxes, self.starts, axis=1)
+        return np.logical_or.reduceat(boxes, self.starts, axis=0)
 
     def of(self, rules: Sequence[BookRule]) -> "Boxes":
         """Those of these rules, which are some of ours."""
@@ -59,8 +59,7 @@ class Boxes:
         lengths = np.array([span.size for span in spans], dtype=np.intp)
         starts = np.cumsum(lengths) - lengths
         kept = tuple(rule for rule in self.rules if rule.id in wanted)
-        by_name = np.ascontiguousarray(self.by_name[:, at])
-        return Boxes(by_name, self.low[at], self.high[at], self.shelf[at], starts, kept)
+        return Boxes(self.by_name[at], self.low[at], self.high[at], self.shelf[at], starts, kept)
 
 
 class ScopeKey(NamedTuple):
@@ -160,7 +159,7 @@ def compile_book(book: RuleBook, catalogue: Catalogue) -> CompiledBook:
 def _grouped(
     boxes: Sequence[tuple[BookRule, Box]], catalogue: Catalogue
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """[R] the group of each row, and [G, B] which boxes hold for it by name."""
+    """[R] the group of each row, and [B, G] which boxes hold for it by name."""
     count = catalogue.product_count + 1
     group = np.zeros(count, dtype=np.int64)
     first = np.zeros(1, dtype=np.intp)  # [G] a row of each group
@@ -173,10 +172,10 @@ def _grouped(
         _, first, group = np.unique(
             (group << _COLUMNS_AT_ONCE) | key, return_index=True, return_inverse=True
         )
-    by_name = np.zeros((first.size, len(boxes)), dtype=np.bool_)
+    by_name = np.zeros((len(boxes), first.size), dtype=np.bool_)
     for at in range(len(boxes)):
         key = keys[at // _COLUMNS_AT_ONCE][first]
-        by_name[:, at] = (key >> (at % _COLUMNS_AT_ONCE)) & 1
+        by_name[at] = (key >> (at % _COLUMNS_AT_ONCE)) & 1
     return group.astype(np.int32), by_name
 
 

@@ -3,13 +3,14 @@
 Shapes: N contenders, M places of an order, P promotions.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shop.active_rules import CodeCaps
-from shop.rules import Capped, Caps, PageLimits, limits_of, stand_in
+from shop.rules import Capped, Caps, PageLimits, stand_in
 from shop.ruling import PinnedOffer, Ruling
 
 _NOTHING: Mapping[int, tuple[str, ...]] = {}
@@ -43,17 +44,13 @@ class RuledOrder:
         """The order [M] with what is demoted behind, and what stands in for it in its place."""
         if self._ruling is None or self._demoted is None:
             return order
-        stand_ins = {
-            at: [other for other in others if other not in self._pins]
-            for at, others in self._ruling.stand_ins.items()
-        }
-        moved, stands_for = stand_in(order.tolist(), self._demoted, stand_ins)
+        moved, stands_for = stand_in(order, self._demoted, self._ruling.stand_ins, self._pins)
         if self._ruling.explains:
             for stand, back_ordered in stands_for.items():
                 named = self._ruling.marks.get(back_ordered, ())
                 rules = [mark for mark in named if mark.startswith("back_order:")]
                 self._tell(stand, tuple(f"stands_in:{rule.partition(':')[2]}" for rule in rules))
-        return np.array(moved, dtype=np.intp)
+        return moved
 
     def limits(
         self,
@@ -63,21 +60,17 @@ class RuledOrder:
         page_size: int,
     ) -> tuple[PageLimits, PageLimits]:
         """What settings and rules together let each category, and each brand, take of a page."""
-        by_category, by_brand = limits_of(categories, brands, caps, page_size)
-        if self.category_caps is not None:
-            by_category = _ruled(by_category, self.category_caps, categories, page_size)
-        if self.brand_caps is not None:
-            by_brand = _ruled(by_brand, self.brand_caps, brands, page_size)
-        return by_category, by_brand
+        return (
+            _limits(categories, self.category_caps, caps.category_share, page_size),
+            _limits(brands, self.brand_caps, caps.brand_share, page_size),
+        )
 
     def pinned_places(self, order: NDArray[np.intp]) -> dict[int, int]:
         """Places of the order [M] that are pinned, and the 0-based position of each."""
         if not self._pins:
             return {}
-        return {
-            int(np.flatnonzero(order == at)[0]): position
-            for at, (position, _) in self._pins.items()
-        }
+        place_of = dict(zip(order.tolist(), range(order.size), strict=True))
+        return {place_of[at]: position for at, (position, _) in self._pins.items()}
 
     def promotable(self, promotable: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """[P, N] less what is demoted."""
@@ -131,13 +124,13 @@ def _weights(told: tuple[str, ...]) -> Iterator[str]:
     return (mark for mark in told if mark.startswith(("boost:", "bury:")))
 
 
-def _ruled(
-    limits: PageLimits, caps: CodeCaps, codes: NDArray[np.int64], page_size: int
+def _limits(
+    codes: NDArray[np.int64], ruled: CodeCaps | None, share: float, page_size: int
 ) -> PageLimits:
-    otherwise = np.array(limits.most, dtype=np.int64)
-    return PageLimits(
-        limits.codes, caps.limits(codes, page_size=page_size, otherwise=otherwise).tolist()
-    )
+    if ruled is None:
+        return PageLimits.by_share(codes, share, page_size)
+    most = ruled.limits(codes, page_size=page_size, otherwise=math.ceil(share * page_size))
+    return PageLimits(codes.tolist(), most.tolist())
 
 
 def _placed(pins: tuple[PinnedOffer, ...], inside: NDArray[np.bool_]) -> dict[int, tuple[int, str]]:

@@ -116,16 +116,6 @@ class PageLimits:
 _Count = defaultdict[int, int]
 
 
-def limits_of(
-    categories: NDArray[np.int64], brands: NDArray[np.int64], caps: Caps, page_size: int
-) -> tuple[PageLimits, PageLimits]:
-    """What the caps mean for a page: for categories, and for brands."""
-    return (
-        PageLimits.by_share(categories, caps.category_share, page_size),
-        PageLimits.by_share(brands, caps.brand_share, page_size),
-    )
-
-
 def _counted(limits: Sequence[PageLimits], places: Iterable[int]) -> list[_Count]:
     """How many of each code these places have."""
     counts = [_Count(int) for _ in limits]
@@ -258,25 +248,28 @@ def _places(places: Iterable[int]) -> NDArray[np.intp]:
 
 
 def stand_in(
-    order: Sequence[int], demoted: NDArray[np.bool_], stand_ins: Mapping[int, Sequence[int]]
-) -> tuple[list[int], dict[int, int]]:
-    """`order` with what is demoted behind all others, and who stands in for whom.
+    order: NDArray[np.intp],
+    demoted: NDArray[np.bool_],
+    stand_ins: Mapping[int, Sequence[int]],
+    fixed: Collection[int] = (),
+) -> tuple[NDArray[np.intp], dict[int, int]]:
+    """`order` [M] with what is `demoted` [N] behind all others, and who stands in for whom.
 
-    The place of something demoted goes to the first of its `stand_ins` that stands further down and
-    is not demoted itself, each to one place only.
+    The place of something demoted goes to the first of its `stand_ins` that stands further down, is
+    neither demoted itself nor `fixed`, each to one place only.
     """
-    behind: list[int] = []
-    kept: dict[int, None] = {}  # in order
-    in_order = set(order)
+    place_of = np.zeros(demoted.size, dtype=np.intp)  # the first place, or not in the order at all
+    place_of[order] = np.arange(order.size)
+    behind = demoted[order]
+    key = np.where(behind, order.size, 0) + np.arange(order.size)
     stands_for: dict[int, int] = {}
-    for each in order:
-        if not demoted[each]:
-            kept[each] = None
-            continue
-        behind.append(each)
+    for place in np.flatnonzero(behind).tolist():
+        each = int(order[place])
         for other in stand_ins.get(each, ()):
-            if other in in_order and other not in kept and not demoted[other]:
-                kept[other] = None
+            if place_of[other] > place and not (
+                demoted[other] or other in stands_for or other in fixed
+            ):
+                key[place_of[other]] = place
                 stands_for[other] = each
                 break
-    return [*kept, *behind], stands_for
+    return order[np.argsort(key, kind="stable")], stands_for

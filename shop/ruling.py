@@ -3,7 +3,7 @@
 Shapes: N offers, K neighbours of each product.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from shop.neighbours import Neighbours
 from shop.offers import Offers
 from shop.rulebook import BackOrder, BookRule, MarginFloor, Weigh
 
+_NEAREST = 20  # neighbours tried: what is further away is hardly alike
 _NO_MARKS: Mapping[int, tuple[str, ...]] = {}
 
 
@@ -34,7 +35,7 @@ class Ruling:
     factors: NDArray[np.float64] | None  # [N] on the value, LEAST_FACTOR to MOST_FACTOR
     demoted: NDArray[np.bool_] | None  # [N] behind all others
     # Of back-ordered offers: the offers that are like it and can be had, most similar first.
-    stand_ins: Mapping[int, tuple[int, ...]]
+    stand_ins: Mapping[int, Sequence[int]]
     pins: tuple[PinnedOffer, ...]  # the first has the first choice of places
     category_caps: CodeCaps | None
     brand_caps: CodeCaps | None
@@ -49,7 +50,7 @@ def is_excluded(active: ActiveRules, offers: Offers) -> NDArray[np.bool_]:
     if active.excluded is not None:
         excluded |= active.excluded[groups]
     if active.excluding is not None:
-        excluded |= active.excluding.hits(groups, offers).any(axis=1)
+        excluded |= active.excluding.hits(groups, offers).any(axis=0)
     return excluded
 
 
@@ -72,7 +73,7 @@ def rule_on(
     low = np.zeros(0, np.bool_) if floors is None else _margin_share(offers) < floors.value
     demoted = risky | low if floors is not None else risky
     return Ruling(
-        factors=None if factors is None else np.clip(factors.value, LEAST_FACTOR, MOST_FACTOR),
+        factors=None if factors is None else _bounded(factors.value),
         demoted=demoted if demoted.any() else None,
         stand_ins=similar_offers(offers.rows, risky, demoted, neighbours) if risky.any() else {},
         pins=_pinned(active, offers),
@@ -83,18 +84,25 @@ def rule_on(
     )
 
 
+def _bounded(factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N] Hundreds of factors may leave what a float can hold."""
+    return np.asarray(np.fmin(np.fmax(factors, LEAST_FACTOR), MOST_FACTOR), dtype=np.float64)
+
+
 def _margin_share(offers: Offers) -> NDArray[np.float64]:
     """[N] of the price; a product that costs nothing earns nothing."""
     return np.asarray(offers.margin_minor / np.maximum(offers.price_minor, 1), dtype=np.float64)
 
 
 def _pinned(active: ActiveRules, offers: Offers) -> tuple[PinnedOffer, ...]:
-    pinned = []
-    for pin in active.pins:
-        found = np.flatnonzero(offers.rows == pin.row)
-        if found.size:
-            pinned.append(PinnedOffer(int(found[0]), pin.position, pin.mark))
-    return tuple(pinned)
+    if not active.pins:
+        return ()
+    rows = np.array([pin.row for pin in active.pins], dtype=np.int64)
+    which, at = np.nonzero(rows[:, None] == offers.rows)
+    return tuple(
+        PinnedOffer(place, active.pins[pin].position, active.pins[pin].mark)
+        for pin, place in zip(which.tolist(), at.tolist(), strict=True)
+    )
 
 
 def similar_offers(
@@ -102,7 +110,7 @@ def similar_offers(
     wanting: NDArray[np.bool_],
     unfit: NDArray[np.bool_],
     neighbours: Neighbours,
-) -> dict[int, tuple[int, ...]]:
+) -> dict[int, list[int]]:
     """For each `wanting` offer [N], those of `rows` [N] that are like it and not `unfit` [N].
 
     Most similar first, by the item–item table.
@@ -110,15 +118,15 @@ def similar_offers(
     by_row = np.argsort(rows)
     ascending = rows[by_row]
     places = np.flatnonzero(wanting)
-    near = neighbours.rows[rows[places]].astype(np.int64)  # [wanting, K]
+    near = neighbours.rows[rows[places], :_NEAREST].astype(np.int64)
     at = np.minimum(np.searchsorted(ascending, near), max(0, rows.size - 1))
     offer = by_row[at]
     fits = (ascending[at] == near) & (near > 0) & ~unfit[offer]
-    return {
-        place: tuple(offer[row][fits[row]].tolist())
-        for row, place in enumerate(places.tolist())
-        if fits[row].any()
-    }
+    similar: dict[int, list[int]] = {}
+    which = places[np.nonzero(fits)[0]]
+    for place, other in zip(which.tolist(), offer[fits].tolist(), strict=True):
+        similar.setdefault(place, []).append(other)
+    return similar
 
 
 def _marks(
@@ -138,13 +146,13 @@ def _family_marks(
     """By offer: the rules of the priority that counts, if they move it."""
     rules = family.every.boxes.rules
     figures = family.of(groups, offers)
-    counts = family.every.hits(groups, offers)  # [N, rules]
+    counts = family.every.hits(groups, offers)  # [rules, N]
     for column, rule in enumerate(rules):
-        counts[:, column] &= (figures.priority == rule.priority) & _moves(rule, offers, figures)
+        counts[column] &= (figures.priority == rule.priority) & _moves(rule, offers, figures)
     names = [rule.mark for rule in rules]
     return {
-        at: tuple(names[column] for column in np.flatnonzero(counts[at]))
-        for at in np.flatnonzero(counts.any(axis=1)).tolist()
+        at: tuple(names[column] for column in np.flatnonzero(counts[:, at]))
+        for at in np.flatnonzero(counts.any(axis=0)).tolist()
     }
 
 

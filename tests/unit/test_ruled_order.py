@@ -335,9 +335,12 @@ def test_what_is_back_ordered_gives_its_place_to_the_most_similar() -> None:
 
 def test_who_stands_in_comes_from_further_down_and_for_one_only() -> None:
     demoted = np.array([False, True, True, False, False])
-    order, stands_for = stand_in([0, 1, 2, 3, 4], demoted, {1: [0, 4], 2: [4, 3]})
-    assert order == [0, 4, 3, 1, 2]
+    order, stands_for = stand_in(np.arange(5), demoted, {1: [0, 4], 2: [4, 3]})
+    assert order.tolist() == [0, 4, 3, 1, 2]
     assert stands_for == {4: 1, 3: 2}
+    order, stands_for = stand_in(np.arange(5), demoted, {1: [0, 4], 2: [4, 3]}, fixed={4})
+    assert order.tolist() == [0, 3, 4, 1, 2]
+    assert stands_for == {3: 2}
 
 
 def test_an_unknown_risk_is_none() -> None:
