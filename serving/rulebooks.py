@@ -105,11 +105,11 @@ class RuleBooks:
         fitted, now_ms = deps.rules.fitted, self._now_ms()
         if fitted is not None and now_ms - self._prepared_ms >= _PREPARE_AHEAD_MS // 2:
             self._prepared_ms = now_ms
-            await asyncio.to_thread(fitted.prepare, now_ms + _PREPARE_AHEAD_MS)
+            fitted.keep(await asyncio.to_thread(fitted.work_out, now_ms + _PREPARE_AHEAD_MS))
 
     def _fitted(self, book: RuleBook, catalogue: Catalogue) -> FittedBook:
         fitted = FittedBook(compile_book(book, catalogue))
-        fitted.prepare(self._now_ms())
+        fitted.keep(fitted.work_out(self._now_ms()))
         return fitted
 
     def _refuse(self, error: RuleBookRejected) -> None:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from shop.compiled_rules import (
     Boxes,
     CompiledBook,
-    ScopeKey,
     asks_for_names_alone,
     in_stock_matters,
 )
@@ -211,9 +210,8 @@ class ActiveRules:
         )
 
 
-def active_rules(compiled: CompiledBook, key: ScopeKey) -> ActiveRules | None:
-    """What holds for calls with this key; None if nothing does."""
-    rules = compiled.rules_for(key)
+def active_rules(compiled: CompiledBook, rules: Sequence[BookRule]) -> ActiveRules | None:
+    """These rules of the book, made ready for calls; None if there are none."""
     if not rules:
         return None
     excluded, excluding = _exclusions(compiled, rules)

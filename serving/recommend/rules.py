@@ -7,30 +7,51 @@ once and kept: after that a call costs a look-up.
 
 from collections.abc import Iterator
 from itertools import islice, product
+from typing import TypeVar, cast
 
 from serving.recommend.request import Ask
 from shop.active_rules import ActiveRules, active_rules
 from shop.compiled_rules import CompiledBook, ScopeKey
+from shop.countries import COUNTRIES, UNKNOWN_COUNTRY
 from shop.features import PLACEMENTS
 from shop.rulebook import EMPTY_BOOK, RuleBook
 
-_KEPT = 128  # kinds of calls; most shops have a handful of countries and six placements
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+_KEPT_KINDS = 4_096  # of calls: a name each
+_KEPT_SETS = 128  # of rules: some kilobytes each, or a byte per product; most kinds share a few
+
+_NOT_ASKED = object()
+WorkedOut = dict[ScopeKey, ActiveRules | None]
 
 
 class FittedBook:
-    """A compiled book and what has been asked of it."""
+    """A compiled book and what has been asked of it. Asked from one thread only."""
 
     def __init__(self, compiled: CompiledBook) -> None:
         self.compiled = compiled
-        self._kept: dict[ScopeKey, ActiveRules | None] = {}  # oldest first
+        self._by_kind: dict[ScopeKey, ActiveRules | None] = {}  # oldest first
+        self._by_rules: dict[tuple[str, ...], ActiveRules | None] = {}
 
-    def prepare(self, now_ms: int) -> None:
-        """Works out beforehand what calls will ask first, in whatever thread."""
-        for key in islice(self._likely(now_ms), _KEPT):
-            self.for_key(key)
+    def work_out(self, now_ms: int) -> WorkedOut:
+        """What calls will ask first and nobody has asked yet, in whatever thread; `keep` it."""
+        found: WorkedOut = {}
+        by_rules: dict[tuple[str, ...], ActiveRules | None] = {}
+        for key in islice(self._likely(now_ms), _KEPT_KINDS // 2):
+            if key not in self._by_kind:
+                found[key] = self._found(key, by_rules)
+        return found
+
+    def keep(self, found: WorkedOut) -> None:
+        """Calls find this worked out."""
+        for key, active in found.items():
+            _put(self._by_kind, key, active, _KEPT_KINDS)
 
     def _likely(self, now_ms: int) -> Iterator[ScopeKey]:
-        countries = ("", "other", *sorted(self.compiled.countries))
+        named = self.compiled.countries
+        any_other = sorted(COUNTRIES - named)[:1]
+        countries = (UNKNOWN_COUNTRY, *any_other, *sorted(named))
         for placement, country in product(PLACEMENTS, countries):
             yield self.compiled.key(
                 placement=placement, country=country, page_filter=None, now_ms=now_ms
@@ -38,13 +59,29 @@ class FittedBook:
 
     def for_key(self, key: ScopeKey) -> ActiveRules | None:
         """What holds for these calls; None if nothing does."""
-        if key in self._kept:
-            return self._kept[key]
-        found = active_rules(self.compiled, key)
-        if len(self._kept) >= _KEPT:
-            self._kept.pop(next(iter(self._kept)), None)
-        self._kept[key] = found
+        kept = self._by_kind.get(key, _NOT_ASKED)
+        if kept is not _NOT_ASKED:
+            return cast(ActiveRules | None, kept)
+        found = self._found(key, self._by_rules)
+        _put(self._by_kind, key, found, _KEPT_KINDS)
         return found
+
+    def _found(
+        self, key: ScopeKey, by_rules: dict[tuple[str, ...], ActiveRules | None]
+    ) -> ActiveRules | None:
+        """Kinds of calls with the same rules share what is worked out."""
+        rules = self.compiled.rules_for(key)
+        ids = tuple(rule.id for rule in rules)
+        if ids not in by_rules:
+            _put(by_rules, ids, active_rules(self.compiled, rules), _KEPT_SETS)
+        return by_rules[ids]
+
+
+def _put(kept: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
+    """The oldest makes room."""
+    if len(kept) >= most:
+        del kept[next(iter(kept))]
+    kept[key] = value
 
 
 class RulesInForce:

@@ -280,3 +280,21 @@ def test_the_country_comes_from_the_request() -> None:
     shop = a_shop()
     enforce(shop, 'kind = "legal"\ncountries = ["FR"]\nproducts = ["p1"]')
     assert "p1" not in shop.shown(shop.answer(ask))
+
+
+def test_kinds_of_calls_with_the_same_rules_share_what_is_worked_out() -> None:
+    catalogue = a_shop().deps.release.tables.catalogue
+    fitted = a_fitted(
+        catalogue,
+        'kind = "exclude"\nproducts = ["p1"]',
+        'kind = "exclude"\nproducts = ["p2"]\ncountries = ["FR"]\nfrom = 2025-06-15T15:10:00Z',
+    )
+    worked_out = fitted.work_out(START_MS)
+    fitted.keep(worked_out)
+    assert len(worked_out) == 6 * 3  # placements × unknown, FR, any other
+    assert len({id(active) for active in worked_out.values()}) == 1
+    later = fitted.work_out(START_MS + 600_000)  # the campaign has begun
+    assert len({id(active) for active in later.values()}) == 2
+    assert fitted.work_out(START_MS) == {}
+    for key, active in worked_out.items():
+        assert fitted.for_key(key) is active
