@@ -33,7 +33,8 @@ from shop.rulebook import (
     Window,
 )
 from shop.rulebook_checks import contradictions
-from shop.rulebook_fields import BOOK_FIELDS, KIND_FIELDS, FieldKind, KindFields, list_of, shown
+from shop.rulebook_fields import BOOK_FIELDS, KIND_FIELDS, KindFields, list_of
+from shop.rulebook_values import FieldKind, shown
 
 _MAX_FAULTS = 100  # more are one mistake made often
 

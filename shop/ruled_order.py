@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from shop.active_rules import CodeCaps
+from shop.code_caps import CodeCaps
 from shop.rules import Capped, Caps, PageLimits, stand_in
 from shop.ruling import PinnedOffer, Ruling
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shop.active_rules import ActiveRules, CodeCaps, Family, Figures
+from shop.active_rules import ActiveRules, Family, Figures
+from shop.code_caps import CodeCaps
 from shop.merchandising import LEAST_FACTOR, MOST_FACTOR
 from shop.neighbours import Neighbours
 from shop.offers import Offers

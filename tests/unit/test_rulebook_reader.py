@@ -160,6 +160,7 @@ def test_every_fault_is_told_at_once_with_rule_field_and_fix() -> None:
         ('kind = "margin_floor"\nshare = nan', "share: is nan"),
         ('kind = "back_order"\nrisk = 1.0', "risk: is 1.0"),
         ('kind = "boost"\nbrands = ["a"]\nfactor = inf', "factor: is inf"),
+        ('kind = "boost"\nbrands = ["a"]\nfactor = 1' + "0" * 400, "factor: is 1000"),
     ],
 )
 def test_a_fault_is_named(rule: str, fault: str) -> None:
