@@ -73,7 +73,7 @@ def offers(prices: list[int], stock: list[int]) -> Offers:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(expressions, min_size=1, max_size=4),
     st.lists(st.sampled_from([1_199, 1_200, 1_201, 2_000, 2_001]), min_size=24, max_size=24),

@@ -133,7 +133,7 @@ def ruled(rules: ActiveRules | None, some: Contenders, shown: Offers, wanted: Wi
 values_drawn = st.lists(st.integers(-3, 30).map(float), min_size=COUNT, max_size=COUNT)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(books(), values_drawn, risks, st.integers(1, 15), st.sampled_from([0.0, 0.4]))
 def test_whatever_the_book_the_list_keeps_its_promises(
     book: RuleBook, values: list[float], risk: list[float], page_size: int, epsilon: float
@@ -248,7 +248,7 @@ def test_a_book_that_is_about_others_changes_nothing_bit_for_bit(
     assert active(a_fitted(CATALOGUE)) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(books(), values_drawn, risks)
 def test_among_products_that_no_rule_is_about_the_order_stays(
     book: RuleBook, values: list[float], risk: list[float]
