@@ -44,6 +44,7 @@ class Asked:
     # Priorities, ascending, and which rules have each.
     levels: tuple[tuple[int, NDArray[np.intp]], ...]
     asks_stock: bool
+    marks: tuple[str, ...]  # [J] the rules' names in an explanation
 
     @staticmethod
     def of(boxes: Boxes) -> "Asked":
@@ -53,7 +54,8 @@ class Asked:
             (int(level), np.flatnonzero(priorities == level)) for level in np.unique(priorities)
         )
         amounts = np.array([_amount(rule) for rule in boxes.rules], dtype=np.float64)
-        return Asked(boxes, amounts, levels, in_stock_matters(boxes))
+        marks = tuple(rule.mark for rule in boxes.rules)
+        return Asked(boxes, amounts, levels, in_stock_matters(boxes), marks)
 
     def hits(self, groups: NDArray[np.int32], offers: Offers) -> NDArray[np.bool_]:
         """[J, N] which rules hold for which offers."""

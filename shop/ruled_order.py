@@ -109,10 +109,9 @@ class RuledOrder:
         return {int(rows[at]): told for at, told in self._told.items()}
 
     def _tell_weights(self, ruling: Ruling) -> None:
-        for at, told in ruling.marks.items():
-            self._tell(at, told if at not in self._pins else tuple(_weights(told)))
+        self._told = dict(ruling.marks)
         for at, (_, mark) in self._pins.items():
-            self._tell(at, (mark,))
+            self._told[at] = (*_weights(self._told.get(at, ())), mark)
 
     def _tell(self, at: int, told: tuple[str, ...]) -> None:
         if told:

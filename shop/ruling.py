@@ -1,6 +1,6 @@
 """Ruling: what the active rules say of one call's offers. `slate` puts it into the order.
 
-Shapes: N offers, K neighbours of each product.
+Shapes: N offers, J rules of one family.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shop.active_rules import ActiveRules, Family, Figures
+from shop.active_rules import ActiveRules, Family
 from shop.code_caps import CodeCaps
 from shop.merchandising import LEAST_FACTOR, MOST_FACTOR
 from shop.neighbours import Neighbours
 from shop.offers import Offers
-from shop.rulebook import BackOrder, BookRule, MarginFloor, Weigh
 
 _NEAREST = 20  # neighbours tried: what is further away is hardly alike
 _NO_MARKS: Mapping[int, tuple[str, ...]] = {}
@@ -133,38 +132,28 @@ def similar_offers(
 def _marks(
     active: ActiveRules, groups: NDArray[np.int32], offers: Offers
 ) -> dict[int, tuple[str, ...]]:
+    """By offer: the rules of the priority that counts, if they move it."""
     marks: dict[int, tuple[str, ...]] = {}
     for family in (active.factors, active.margin_floors, active.back_orders):
-        if family is not None:
-            for at, told in _family_marks(family, groups, offers).items():
-                marks[at] = marks.get(at, ()) + told
+        if family is None:
+            continue
+        counts = family.every.hits(groups, offers) & _moves(family, groups, offers)
+        which, column = np.nonzero(counts.T)
+        for at, told in zip(which.tolist(), column.tolist(), strict=True):
+            marks[at] = (*marks.get(at, ()), family.every.marks[told])
     return marks
 
 
-def _family_marks(
-    family: Family, groups: NDArray[np.int32], offers: Offers
-) -> dict[int, tuple[str, ...]]:
-    """By offer: the rules of the priority that counts, if they move it."""
-    rules = family.every.boxes.rules
-    figures = family.of(groups, offers)
-    counts = family.every.hits(groups, offers)  # [rules, N]
-    for column, rule in enumerate(rules):
-        counts[column] &= (figures.priority == rule.priority) & _moves(rule, offers, figures)
-    names = [rule.mark for rule in rules]
-    return {
-        at: tuple(names[column] for column in np.flatnonzero(counts[:, at]))
-        for at in np.flatnonzero(counts.any(axis=0)).tolist()
-    }
-
-
-def _moves(rule: BookRule, offers: Offers, figures: Figures) -> NDArray[np.bool_]:
-    """[N] whether a rule that holds does anything."""
-    match rule.effect:
-        case MarginFloor(share):
-            return np.asarray(_margin_share(offers) < share, dtype=np.bool_)
-        case BackOrder(risk):
-            return np.asarray(offers.backorder_risk > risk, dtype=np.bool_)
-        case Weigh():
-            return np.asarray(figures.value != 1.0, dtype=np.bool_)
-        case _:
-            raise ValueError(f"{rule.mark} neither weighs nor demotes")
+def _moves(family: Family, groups: NDArray[np.int32], offers: Offers) -> NDArray[np.bool_]:
+    """[J, N] where a rule, should it hold, would do something."""
+    figures, limits = family.of(groups, offers), family.every.amounts[:, None]
+    priorities = np.array([rule.priority for rule in family.every.boxes.rules])
+    counts = priorities[:, None] == figures.priority
+    match family.strictest:
+        case "product":
+            moves = np.asarray(figures.value != 1.0)
+        case "highest":
+            moves = _margin_share(offers) < limits
+        case "lowest":
+            moves = offers.backorder_risk > limits
+    return np.asarray(counts & moves, dtype=np.bool_)
