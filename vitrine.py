@@ -82,6 +82,12 @@ COMMANDS = (
     ),
     _command("export.command", "rollback", "take the last promotion back", "vitrine rollback"),
     _command("export.command", "releases", "what can be served", "vitrine releases --json"),
+    Command(
+        "rules",
+        "check a rule book, show the one in force",
+        "serving.rules_command",
+        "vitrine rules check rules.toml",
+    ),
     _command(
         "loadtest.command",
         "loadtest",

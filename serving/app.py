@@ -33,6 +33,7 @@ from serving.deployments import (
 )
 from serving.gateway import Gateway
 from serving.logging_setup import log_to_stderr
+from serving.rulebooks import check_start
 from serving.scratch import scratch_folder
 from serving.settings import DoorSettings, Settings, load_settings
 from serving.stack.ports import free_port, is_free
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = _with_absolute_paths(load_settings(options.settings))
         log_to_stderr(settings.log_level)
         _check_release(settings)
+        check_start(settings)
         serve(
             settings,
             ports_file=options.ports_file,

@@ -64,17 +64,19 @@ class Gateway:
         THIS_PROCESS.speak_for(lambda: self._is_well)
         self._warming = asyncio.create_task(self._warm_up())
         self._following = asyncio.create_task(self._follow_releases())
+        self._keeping_rules = asyncio.create_task(self._follow_rules())
 
     async def __del__(self) -> None:  # Serve awaits it too, when the replica has drained
         self._warming.cancel()
         self._following.cancel()
+        self._keeping_rules.cancel()
         await self._stack.aclose()
 
     def check_health(self) -> None:
         """Serve asks now and then, and replaces the replica if this raises."""
         if not self._service.is_sound():
             raise DependencyUnavailable("feedback", "the log's writer has ended")
-        for task in (self._warming, self._following):
+        for task in (self._warming, self._following, self._keeping_rules):
             if task.done():
                 task.result()
 
@@ -87,6 +89,11 @@ class Gateway:
         while True:
             self._service = await self._service.of_next_release()
             self._is_warm = True  # it was, before it took over
+
+    async def _follow_rules(self) -> None:
+        """Off the hot path: looks for a new rule book now and then, in a thread."""
+        while True:
+            await self._service.follow_rules()
 
     @property
     def _is_well(self) -> bool:

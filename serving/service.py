@@ -32,6 +32,7 @@ from serving.recommend.prices import PriceAnswer, PriceAsk, suggest
 from serving.recommend.request import Answer, Ask, Degradation, Losses
 from serving.recommend.settings import StageBudgets
 from serving.releases import Releases, fill_histories
+from serving.rulebooks import RuleBooks
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from shop.features import Context
@@ -56,6 +57,7 @@ class Service:
     telemetry: Telemetry
     is_sound: Callable[[], bool]  # False: only a new replica helps
     releases: Releases | None = None  # None: this release for ever
+    rule_books: RuleBooks | None = None  # None: these rules for ever
     # A promoted release is ready in Triton already; one that needs longer is not.
     succeed_within_s: float = 10.0
     clock: Callable[[], float] = time.monotonic
@@ -110,6 +112,8 @@ class Service:
             raise ValueError("nothing sets this event")
         while True:
             successor = replace(self, deps=await self.releases.another())
+            if self.rule_books is not None:
+                await self.rule_books.fit(successor.deps)
             try:
                 await asyncio.wait_for(successor.warm_up(), self.succeed_within_s)
             except TimeoutError:
@@ -118,6 +122,13 @@ class Service:
             self.releases.take_over()
             self.telemetry.serves(successor.release)
             return successor
+
+    async def follow_rules(self) -> None:
+        """Puts a new rule book in force, if there is one; returns after having looked once."""
+        if self.rule_books is None:
+            await asyncio.Event().wait()
+            raise ValueError("nothing sets this event")
+        await self.rule_books.look(self.deps)
 
     async def warm_up(self) -> None:
         """Returns after a list made by both models, with every price asked. Tries until then."""
@@ -179,8 +190,9 @@ def _canary(now_ms: int) -> Ask:
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """A service on the real systems, with the current release.
 
-    Raises ReleaseRejected, NotFound or SettingsRejected if it cannot be served. That Triton,
-    Redis or a business system is not there yet is no reason: answers are degraded until it is.
+    Raises ReleaseRejected, RuleBookRejected, NotFound or SettingsRejected if it cannot be served.
+    That Triton, Redis or a business system is not there yet is no reason: answers are degraded
+    until it is.
     """
     release_key = read_key(settings.release_key_file)
     token_key = read_or_create_key(settings.token_key_file)
@@ -194,6 +206,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         telemetry.watch_feedback(log)
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
+        rule_books = RuleBooks(settings, telemetry)
+        await rule_books.open(deps)
         yield Service(
             deps,
             log,
@@ -201,6 +215,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             telemetry,
             is_sound=lambda: log.is_writing,
             releases=releases,
+            rule_books=rule_books,
         )
 
 

@@ -123,6 +123,24 @@ class HistoriesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesSettings:
+    """Where the rule book is; docs/rules.md says what it may hold."""
+
+    # Inside the state folder, unless the path is absolute. Without this file there are no rules; a
+    # file that was named here must be there.
+    file: Path = Path("rules.toml")
+    look_every_s: float = 1.0  # one stat; a change holds once it was seen twice, within two seconds
+
+    def __post_init__(self) -> None:
+        _require(self.look_every_s > 0, "look_every_s: must be above 0")
+
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody relies on a file being there."""
+        return self.file != Path("rules.toml")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything. Paths inside the state folder are fixed, so that operators find them."""
 
@@ -137,6 +155,7 @@ class Settings:
     business: BusinessSettings = field(default_factory=BusinessSettings)
     feeds: FeedSettings = field(default_factory=FeedSettings)
     recommend: RecommendSettings = field(default_factory=RecommendSettings)
+    rules: RulesSettings = field(default_factory=RulesSettings)
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
     histories: HistoriesSettings = field(default_factory=HistoriesSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
@@ -171,6 +190,16 @@ class Settings:
     def feedback_dir(self) -> Path:
         """The event log."""
         return self.state_dir / "feedback"
+
+    @property
+    def rules_file(self) -> Path:
+        """The rule book."""
+        return self.state_dir / self.rules.file
+
+    @property
+    def accepted_rules_file(self) -> Path:
+        """A copy of the last book that was accepted; the start falls back on it."""
+        return self.state_dir / "rules.accepted.toml"
 
     @property
     def logs_dir(self) -> Path:

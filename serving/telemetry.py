@@ -61,6 +61,12 @@ class Telemetry:
         self._empty = Counter("vitrine_empty_answers", "Lists without a product", **self._here)
         self._in_flight = Gauge("vitrine_calls_in_flight", "Calls under way", **self._here)
         self._release = Gauge("vitrine_release", "The release served", ("release",), **self._here)
+        self._rule_book = Gauge(
+            "vitrine_rule_book", "Rules of the book in force", ("version",), **self._here
+        )
+        self._rule_faults = Counter(
+            "vitrine_rule_book_failures", "Rule books that could not be used", **self._here
+        )
 
     @property
     def _here(self) -> dict[str, Any]:
@@ -104,6 +110,15 @@ class Telemetry:
         """This release is the one being served now."""
         self._release.clear()
         self._release.labels(release).set(1)
+
+    def goes_by(self, version: str, rules: int) -> None:
+        """This rule book is in force now."""
+        self._rule_book.clear()
+        self._rule_book.labels(version).set(rules)
+
+    def refused_rules(self) -> None:
+        """A rule book could not be used; the one before stays."""
+        self._rule_faults.inc()
 
     def watch_feedback(self, log: FeedbackLog) -> None:
         """Shows the log's own counts."""

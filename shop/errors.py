@@ -8,6 +8,7 @@ VitrineError
 │   ├── DependencyTimeout   it did not answer within its budget         DEADLINE_EXCEEDED
 │   └── DependencyUnavailable   it cannot be reached or refused         UNAVAILABLE
 ├── ReleaseRejected         a release is unsigned, damaged or mixed     FAILED_PRECONDITION
+├── RuleBookRejected        a rule book has faults; the one before stays
 ├── DataRejected            a data set cannot be loaded at all          (command line only)
 └── SettingsRejected        a setting is unknown or unreadable          (start only)
 
@@ -79,3 +80,15 @@ class DataRejected(VitrineError):
 
 class SettingsRejected(VitrineError):
     """A setting is unknown or unreadable; names key, value and what is allowed."""
+
+
+class RuleBookRejected(VitrineError):
+    """A rule book cannot be used; `faults` says of each fault where it is and what mends it."""
+
+    def __init__(self, file: str, faults: tuple[str, ...]) -> None:
+        super().__init__(file, faults)
+        self.file = file
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "\n".join(f"{self.file}: {fault}" for fault in self.faults)

@@ -69,6 +69,23 @@ class _Columns:
     in_stock: NDArray[np.bool_]
 
 
+def holds_by_name(expression: Expression, catalogue: Catalogue) -> NDArray[np.bool_]:
+    """[R] rows for which an expression holds that asks for neither price nor stock."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return _holds(expression, _Columns(catalogue, slice(None), nothing, nothing.astype(np.bool_)))
+
+
+def only_category(expression: Expression) -> str:
+    """The one category that every match is of, where the expression says so plainly; else ""."""
+    match expression:
+        case OneOf("category", (name,)):
+            return name
+        case AllOf(parts):
+            return next((name for part in parts if (name := only_category(part))), "")
+        case _:
+            return ""
+
+
 def _holds(expression: Expression, columns: _Columns) -> NDArray[np.bool_]:
     """A new array, as long as the columns."""
     match expression:

@@ -23,6 +23,7 @@ class Offers:
     stock_known: NDArray[np.bool_]  # [N] False: no stock figure young enough
     stock_as_of_ms: NDArray[np.int64]  # [N]
     cost_minor: NDArray[np.int64]  # [N]
+    backorder_risk: NDArray[np.float32]  # [N] 0..1; NaN = unknown
 
     def __len__(self) -> int:
         return int(self.rows.size)
@@ -52,3 +53,12 @@ class Offers:
     def taken(self, positions: NDArray[np.intp]) -> "Offers":
         """The offers at these positions, in this order."""
         return Offers(**{name: getattr(self, name)[positions] for name in Offers.__slots__})
+
+    def followed_by(self, others: "Offers") -> "Offers":
+        """These offers, then the others."""
+        return Offers(
+            **{
+                name: np.concatenate([getattr(self, name), getattr(others, name)])
+                for name in Offers.__slots__
+            }
+        )

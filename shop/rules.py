@@ -1,5 +1,7 @@
 """Rules: what moves a product in the list apart from its value. Each rule is a function.
 
+What a shop may say about them is in `rulebook`, with who wins where two meet.
+
 Rules work on an order that is already by value, and answer with a new order of its places.
 An unknown category or brand (code 0) is nobody's kin: it is neither spread nor capped.
 
@@ -8,7 +10,7 @@ Shapes: M places of the order, N candidates, P promotions.
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,7 +25,7 @@ class Rule(StrEnum):
 
     BOOST = "boost"  # its value was raised or lowered at the caller's wish
     DIVERSITY = "diversity"  # put lower, because its category stood above already
-    PROMOTION = "promotion"  # has one of the places promised to a promotion
+    PROMOTION = "promotion"  # has one of the places promised to a promotion, or is pinned
     CATEGORY_CAP = "category_cap"  # put on a later page: the category had its share
     BRAND_CAP = "brand_cap"
     EXPLORATION = "exploration"  # put into an exploration slot
@@ -93,51 +95,71 @@ def _same_before(categories: NDArray[np.int64]) -> NDArray[np.int64]:
     return before
 
 
-# For each kind, category and brand: the codes [M], and the most of a page that one code may take.
-_Limits = tuple[tuple[list[int], int], tuple[list[int], int]]
+@dataclass(frozen=True, slots=True, eq=False)
+class PageLimits:
+    """For categories, or brands: the codes, and the most of a page that each may take."""
+
+    codes: list[int]  # [M]
+    most: list[int]  # [M] places of a page, at each place that of its code
+
+    @staticmethod
+    def by_share(codes: NDArray[np.int64], share: float, page_size: int) -> "PageLimits":
+        """The same share for all."""
+        return PageLimits(codes.tolist(), [math.ceil(share * page_size)] * codes.size)
+
+    def is_full(self, place: int, count: "_Count") -> bool:
+        """Whether the page has as many of this place's code as it may."""
+        code = self.codes[place]
+        return bool(code) and count[code] >= self.most[place]
 
 
-def _limits(
-    categories: NDArray[np.int64], brands: NDArray[np.int64], caps: Caps, page_size: int
-) -> _Limits:
-    return (
-        (categories.tolist(), math.ceil(caps.category_share * page_size)),
-        (brands.tolist(), math.ceil(caps.brand_share * page_size)),
-    )
+_Count = defaultdict[int, int]
+
+
+def _counted(limits: Sequence[PageLimits], places: Iterable[int]) -> list[_Count]:
+    """How many of each code these places have."""
+    counts = [_Count(int) for _ in limits]
+    for place in places:
+        for limit, count in zip(limits, counts, strict=True):
+            count[limit.codes[place]] += 1
+    return counts
 
 
 def choose_promoted(
     matches: NDArray[np.bool_],
     slots: Sequence[int],
-    categories: NDArray[np.int64],
-    brands: NDArray[np.int64],
-    caps: Caps,
+    limits: Sequence[PageLimits],
     *,
     page_size: int,
+    pinned: Mapping[int, int],
 ) -> set[int]:
     """Places to promote onto the first page: the best matches [P, M] of each promotion in turn.
 
-    A promotion gets fewer than its `slots` if too few match or the caps leave no room.
+    A promotion gets fewer than its `slots` if too few match, or pins or the caps leave no room.
     """
     if not slots:
         return set()
-    limits = _limits(categories, brands, caps, page_size)
-    counts = [defaultdict[int, int](int) for _ in limits]
+    on_page = [place for place, position in pinned.items() if position < page_size]
+    room = page_size - len(on_page)
+    counts = _counted(limits, on_page)
     chosen: set[int] = set()
     for matched, wanted in zip(matches, slots, strict=True):
-        missing = wanted
+        missing = min(wanted, room - len(chosen))
         for place in np.flatnonzero(matched).tolist():
             if missing == 0:
                 break
-            if place in chosen or any(
-                code_of[place] and count[code_of[place]] >= cap
-                for (code_of, cap), count in zip(limits, counts, strict=True)
+            if (
+                place in chosen
+                or place in pinned
+                or any(
+                    limit.is_full(place, count) for limit, count in zip(limits, counts, strict=True)
+                )
             ):
                 continue
             chosen.add(place)
             missing -= 1
-            for (code_of, _), count in zip(limits, counts, strict=True):
-                count[code_of[place]] += 1
+            for limit, count in zip(limits, counts, strict=True):
+                count[limit.codes[place]] += 1
     return chosen
 
 
@@ -150,72 +172,75 @@ class Capped:
     by_brand: NDArray[np.intp]
 
 
+NO_PINS: Mapping[int, int] = {}
+
+
 def keep_caps(
-    categories: NDArray[np.int64],
-    brands: NDArray[np.int64],
-    caps: Caps,
+    limits: tuple[PageLimits, PageLimits],
+    pages: int,
     *,
     page_size: int,
     promoted: Collection[int] = (),
+    pinned: Mapping[int, int] = NO_PINS,
 ) -> Capped:
     """Fill the first pages so that no category or brand takes more than its share of any of them.
 
     What is over the cap waits for the next page and comes first there. A page that nothing else can
     fill takes over-cap products after all: a full page of lamps beats half a page. Promoted places
-    (from `choose_promoted`) are on the first page whatever stands above them.
+    (from `choose_promoted`) are on the first page whatever stands above them. Pinned places, none
+    of them promoted, stand at their position (0-based, each another), or last if the list is
+    shorter.
     """
-    limits = _limits(categories, brands, caps, page_size)
-    over_category: set[int] = set()
-    over_brand: set[int] = set()
+    over: tuple[set[int], set[int]] = (set(), set())
     order: list[int] = []
     taken = sorted(promoted)
-    rest = list(range(categories.size))
-    if promoted:
-        rest = [place for place in rest if place not in promoted]
-    for _ in range(caps.pages):
-        room = page_size - len(taken)
-        page, waiting, looked_at = _fill_page(
-            rest, limits, (over_category, over_brand), room, taken
-        )
+    rest = list(range(len(limits[0].codes)))
+    if promoted or pinned:
+        rest = [place for place in rest if place not in promoted and place not in pinned]
+    for number in range(pages):
+        start = number * page_size
+        on_page = [p for p, position in pinned.items() if start <= position < start + page_size]
+        room = page_size - len(taken) - len(on_page)
+        counts = _counted(limits, taken + on_page)
+        page, waiting, looked_at = _fill_page(rest, limits, over, room, counts)
         missing = room - len(page)
         order += sorted(taken + page) + waiting[:missing] if taken else page + waiting[:missing]
         rest = waiting[missing:] + rest[looked_at:]
         taken = []
-    return Capped(
-        np.array(order + rest, dtype=np.intp), _places(over_category), _places(over_brand)
-    )
+    order += rest
+    for place, position in sorted(pinned.items(), key=lambda pin: pin[1]):
+        order.insert(position, place)
+    return Capped(np.array(order, dtype=np.intp), _places(over[0]), _places(over[1]))
 
 
 def _fill_page(
     rest: list[int],
-    limits: _Limits,
+    limits: tuple[PageLimits, PageLimits],
     over: tuple[set[int], set[int]],
     room: int,
-    taken: list[int],
+    counts: Sequence[_Count],
 ) -> tuple[list[int], list[int], int]:
     """Places for one page, places that must wait, and how many of `rest` those are together.
 
-    `taken` are places that the page has already beside its `room`; `over` collects what was over
-    which cap.
+    `counts` say what the page has already beside its `room`; `over` collects what was over which
+    cap.
     """
     page: list[int] = []
     waiting: list[int] = []
     # Written out for the two kinds: as a loop over kinds this was a twelfth of a call's CPU.
-    (category_of, category_cap), (brand_of, brand_cap) = limits
+    categories, brands = limits
+    category_of, category_most = categories.codes, categories.most
+    brand_of, brand_most = brands.codes, brands.most
     over_category, over_brand = over
-    in_category = defaultdict[int, int](int)
-    in_brand = defaultdict[int, int](int)
-    for place in taken:
-        in_category[category_of[place]] += 1
-        in_brand[brand_of[place]] += 1
+    in_category, in_brand = counts
     for looked_at, place in enumerate(rest):
         if len(page) == room:
             return page, waiting, looked_at
         category, brand = category_of[place], brand_of[place]
-        if category and in_category[category] >= category_cap:
+        if category and in_category[category] >= category_most[place]:
             over_category.add(place)
             waiting.append(place)
-        elif brand and in_brand[brand] >= brand_cap:
+        elif brand and in_brand[brand] >= brand_most[place]:
             over_brand.add(place)
             waiting.append(place)
         else:
@@ -227,3 +252,31 @@ def _fill_page(
 
 def _places(places: Iterable[int]) -> NDArray[np.intp]:
     return np.array(sorted(places), dtype=np.intp)
+
+
+def stand_in(
+    order: NDArray[np.intp],
+    demoted: NDArray[np.bool_],
+    stand_ins: Mapping[int, Sequence[int]],
+    fixed: Collection[int] = (),
+) -> tuple[NDArray[np.intp], dict[int, int]]:
+    """`order` [M] with what is `demoted` [N] behind all others, and who stands in for whom.
+
+    The place of something demoted goes to the first of its `stand_ins` that stands further down, is
+    neither demoted itself nor `fixed`, each to one place only.
+    """
+    place_of = np.zeros(demoted.size, dtype=np.intp)  # the first place, or not in the order at all
+    place_of[order] = np.arange(order.size)
+    behind = demoted[order]
+    key = np.where(behind, order.size, 0) + np.arange(order.size)
+    stands_for: dict[int, int] = {}
+    for place in np.flatnonzero(behind).tolist():
+        each = int(order[place])
+        for other in stand_ins.get(each, ()):
+            if place_of[other] > place and not (
+                demoted[other] or other in stands_for or other in fixed
+            ):
+                key[place_of[other]] = place
+                stands_for[other] = each
+                break
+    return order[np.argsort(key, kind="stable")], stands_for

@@ -17,8 +17,8 @@ import binascii
 import hashlib
 import hmac
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ TOKEN_VERSION = 1
 FINGERPRINT_BYTES = 16
 MAX_TOKEN_CHARS = 16_384  # a page of 500 products with every propensity below 1 takes 11,000
 _SIGNATURE_BYTES = 32
+_MARKS_BYTES = 3_000  # of rules' names; with them the longest page still keeps to its limit
 _HEAD = struct.Struct(">BBQ")  # version, kind, expires_ms
 _PAGE = struct.Struct(">HHH")  # offset, M, X
 _COUNT = struct.Struct(">H")
@@ -55,6 +56,9 @@ class Page:
     moved: NDArray[np.uint8]  # [M] as `Slate.moved`
     sources: NDArray[np.uint8]  # [M] a bit for every source that proposed the product
     losses: tuple[tuple[str, str], ...]  # [L] what the order was made without: stage and reason
+    # By catalogue row: rules of the book that moved the product, if the first page was asked to
+    # explain. What the token has no room for is left out, the last products' first.
+    marks: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +104,7 @@ def encode_page(page: Page, key: bytes, *, fingerprint: bytes) -> str:
             page.sources.tobytes(),
             _COUNT.pack(len(page.losses)),
             *(_text(part) for loss in page.losses for part in loss),
+            _marks(page),
         )
     )
     return _sealed("page_token", page.expires_ms, body, key)
@@ -123,7 +128,43 @@ def decode_page(token: str, key: bytes, *, fingerprint: bytes, now_ms: int) -> P
     propensities[odd] = body.array(">f4", odd_count)
     moved, sources = (body.array("u1", count).astype(np.uint8) for _ in range(2))
     losses = tuple((body.text(), body.text()) for _ in range(body.count()))
-    return Page(release, expires_ms, offset, rows, values, propensities, moved, sources, losses)
+    marks = _read_marks(body, rows)
+    return Page(
+        release, expires_ms, offset, rows, values, propensities, moved, sources, losses, marks
+    )
+
+
+def _marks(page: Page) -> bytes:
+    """Which rules moved which product: every combination once, and a byte for each product.
+
+    Nothing at all if no rule did.
+    """
+    if not page.marks:
+        return b""
+    told: dict[tuple[str, ...], int] = {(): 0}
+    texts: list[bytes] = []
+    room = _MARKS_BYTES
+    which = bytearray(page.rows.size)
+    for at, row in enumerate(page.rows.tolist()):
+        marks = page.marks.get(row, ())
+        if marks not in told:
+            raw = "\n".join(marks).encode()
+            room -= len(raw) + _COUNT.size
+            if room < 0 or len(told) == 256:
+                break
+            told[marks] = len(told)
+            texts.append(_COUNT.pack(len(raw)) + raw)
+        which[at] = told[marks]
+    return b"".join((_COUNT.pack(len(texts)), *texts, which))
+
+
+def _read_marks(body: "_Body", rows: NDArray[np.int64]) -> Mapping[int, tuple[str, ...]]:
+    if body.is_read():
+        return {}
+    texts = [body.take(body.count()).decode() for _ in range(body.count())]
+    told: list[tuple[str, ...]] = [(), *(tuple(text.split("\n")) for text in texts)]
+    which = body.take(rows.size)
+    return {row: told[at] for row, at in zip(rows.tolist(), which, strict=True) if at}
 
 
 def encode_attribution(attribution: Attribution, key: bytes) -> str:
@@ -201,6 +242,9 @@ class _Body:
             raise ValueError("a signed token is shorter than its counts say")
         self._at += count
         return piece
+
+    def is_read(self) -> bool:
+        return self._at == len(self._raw)
 
     def count(self) -> int:
         return int(_COUNT.unpack(self.take(_COUNT.size))[0])

@@ -15,7 +15,9 @@ from serving.recommend.filter_masks import FilterMasks
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import Histories, ImpressionLog, LoadedRelease
 from serving.recommend.request import Ask, Losses, Stage
+from serving.recommend.rules import RulesInForce
 from serving.recommend.settings import RecommendSettings
+from shop.active_rules import ActiveRules
 from shop.popularity import Popularity
 
 
@@ -30,6 +32,7 @@ class Deps:
     settings: RecommendSettings
     clock: Clock
     feeds: FeedCache  # of this release
+    rules: RulesInForce = field(default_factory=RulesInForce)  # of this release
     popularity: Popularity = field(init=False)
     filter_masks: FilterMasks = field(init=False)
 
@@ -55,13 +58,23 @@ class Call:
     generator: np.random.Generator  # from the request id: the same id explores alike
     # Rows to leave out: what the caller named, and what the page or the cart shows anyway.
     excluded_rows: NDArray[np.int64]
+    rules: ActiveRules | None  # of the book in force when the call began; None: no rule is for it
 
     @staticmethod
     def of(ask: Ask, deps: Deps, deadline: Deadline) -> "Call":
         """A call that begins now."""
         generator = np.random.Generator(np.random.PCG64(_Digest(ask.request_id)))  # type: ignore[arg-type]  # numpy takes any ISeedSequence
         times = StageTimes(deps.clock)
-        return Call(ask, deps, deadline, Losses(), times, generator, _excluded_rows(ask, deps))
+        return Call(
+            ask,
+            deps,
+            deadline,
+            Losses(),
+            times,
+            generator,
+            _excluded_rows(ask, deps),
+            deps.rules.for_call(ask),
+        )
 
     def within_s(self, budget_ms: float) -> float:
         """Seconds a stage with this budget may take now."""

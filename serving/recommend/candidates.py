@@ -4,6 +4,7 @@ Shapes: R catalogue rows, D vector size, N candidates, M proposed by one source.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,9 @@ from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
 from serving.recommend.history import Past
 from serving.recommend.request import Degradation, Stage
+from shop.active_rules import ActivePin
 from shop.blend import Proposal, interleave, make_room, stack, with_more
-from shop.candidates import Candidates, Source
+from shop.candidates import SOURCE_COUNT, Candidates, Source
 from shop.errors import DependencyUnavailable
 from shop.events import History
 from shop.features import ShopperFeatures
@@ -79,6 +81,8 @@ async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> 
     else:
         candidates = interleave([nearest, *beside], quotas, _reach(call))
     candidates = _without(candidates, call.excluded_rows)
+    if call.rules is not None and call.rules.pins:
+        candidates = _pinned_first(candidates, call, call.rules.pins)
     if call.ask.promotions:
         candidates = _with_promoted(candidates, search, allowed)
     if call.ask.filter is not None and not call.ask.strict_filtering:
@@ -93,12 +97,20 @@ def _reach(call: Call) -> int:
 
 
 def _allowed(call: Call) -> RowMask | None:
-    """[R] where to search; None if there is no filter: a few refused rows are dropped later."""
+    """[R] where to search; None is everywhere: a few refused rows are dropped later."""
     if call.ask.filter is None:
-        return None
+        return _allowed_by_rules(call)
     allowed = call.deps.filter_masks.of(call.ask.filter, call.ask.context.now_ms).copy()
     allowed[call.excluded_rows] = False
+    by_rules = _allowed_by_rules(call)
+    if by_rules is not None:
+        allowed &= by_rules
     return allowed
+
+
+def _allowed_by_rules(call: Call) -> RowMask | None:
+    """[R] what rules leave, if they take much away. Read only."""
+    return None if call.rules is None else call.rules.allowed
 
 
 def _item_item_scores(call: Call, history: History) -> ItemItemScores:
@@ -133,6 +145,21 @@ def _instead(search: _Search, allowed: RowMask | None) -> list[Proposal]:
     ]
 
 
+def _pinned_first(candidates: Candidates, call: Call, pins: Sequence[ActivePin]) -> Candidates:
+    """`candidates` led by the pinned products, so that no later cut takes them away.
+
+    As many as before, or as there are pins.
+    """
+    pinned = np.array([pin.row for pin in pins], dtype=np.int64)
+    pinned = pinned[~np.isin(pinned, call.excluded_rows)]
+    unscored = np.full((pinned.size, SOURCE_COUNT), np.nan, dtype=np.float32)
+    is_pinned = np.isin(candidates.rows, pinned)
+    found = candidates.taken(np.flatnonzero(is_pinned))
+    first = with_more(found, Candidates(pinned, unscored), pinned.size)
+    both = with_more(first, candidates, len(candidates))
+    return both.taken(np.arange(min(len(both), max(_reach(call), pinned.size))))
+
+
 def _with_promoted(candidates: Candidates, search: _Search, allowed: RowMask | None) -> Candidates:
     """`candidates` with enough for every promotion's places among them, if the shop has as many.
 
@@ -140,6 +167,8 @@ def _with_promoted(candidates: Candidates, search: _Search, allowed: RowMask | N
     """
     call, limit = search.call, search.call.deps.settings.quotas.candidates
     needed = np.zeros(len(candidates), dtype=np.bool_)
+    if call.rules is not None:
+        needed[: len(call.rules.pins)] = True  # they lead
     more = candidates.taken(np.zeros(0, dtype=np.intp))
     for promotion in call.ask.promotions:
         enough = min(2 * promotion.slots(call.ask.page_size), promotion.slots(limit))
@@ -167,8 +196,9 @@ def _filled(candidates: Candidates, search: _Search) -> Candidates:
         return candidates
     excluded = search.call.excluded_rows
     reach = enough + len(candidates) + excluded.size  # each source may repeat all of those first
+    allowed = _allowed_by_rules(search.call)
     outside = stack(
-        [search.item_item_first(reach, None), search.popular_nearby(reach, None)], 2 * reach
+        [search.item_item_first(reach, allowed), search.popular_nearby(reach, allowed)], 2 * reach
     )
     return with_more(candidates, _without(outside, excluded), room)
 

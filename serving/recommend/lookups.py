@@ -131,6 +131,7 @@ class OfferCache:
             cost_minor=np.where(
                 catalogue.cost_known[rows], catalogue.cost_minor[rows], default_cost
             ),
+            backorder_risk=np.full(rows.size, np.nan, dtype=np.float32),
         )
 
     async def _ask_prices(self, rows: NDArray[np.int64], now_ms: int) -> None:

@@ -41,6 +41,7 @@ def first_page(call: Call, candidates: Candidates, order: Slate) -> Page | None:
         losses=tuple(
             (stage, reason.value) for stage, reason in call.losses.found if stage != Stage.LOOKUPS
         ),
+        marks=order.marks,
     )
 
 
@@ -71,6 +72,7 @@ async def further_page(call: Call, page: Page) -> Answer:
         values=page.values[page.offset :][at].astype(np.float64),
         propensities=page.propensities[page.offset :][at].astype(np.float64),
         moved=page.moved[page.offset :][at],
+        marks=page.marks,
     )
     more = showable.size > at.size
     return Answer(

@@ -7,6 +7,7 @@ from serving.recommend.feedback import log_impression
 from serving.recommend.history import read_history
 from serving.recommend.paging import first_page, further_page
 from serving.recommend.ranking import rank
+from serving.recommend.replacements import with_replacements
 from serving.recommend.request import Answer, Ask, Stage
 from serving.recommend.slate import arrange_slate, keep_eligible
 from shop.features import shopper_features
@@ -37,6 +38,7 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
             losses=call.losses,
         )
         found, offers = keep_eligible(call, found, looked_up)
+        found, offers = await with_replacements(call, found, offers)
     with call.timed(Stage.RANKING):
         scores = await rank(call, past, features, found, offers)
     with call.timed(Stage.SLATE):

@@ -14,6 +14,7 @@ from shop.candidates import Source
 from shop.merchandising import boost_factors, promotable
 from shop.offers import Offers
 from shop.rules import is_eligible
+from shop.ruling import Ruling, is_excluded, rule_on
 from shop.scoring import Scores, expected_value
 from shop.slate import Contenders, Slate, Wishes, arrange
 
@@ -26,13 +27,15 @@ def keep_eligible(call: Call, found: Found, offers: Offers) -> tuple[Found, Offe
 
 
 def may_be_shown(call: Call, offers: Offers) -> NDArray[np.bool_]:
-    """[N] sellable now, not excluded, inside a strict filter."""
+    """[N] sellable now, not excluded by the caller or a rule, inside a strict filter."""
     eligible = is_eligible(
         offers,
         excluded_rows=call.excluded_rows,
         sell_unknown_stock=call.deps.settings.offers.sell_unknown_stock,
     )
-    return eligible & _inside(call, offers) if call.ask.strict_filtering else eligible
+    if call.rules is not None:
+        eligible &= ~is_excluded(call.rules, offers)
+    return eligible & is_inside(call, offers) if call.ask.strict_filtering else eligible
 
 
 def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | None) -> Slate:
@@ -48,10 +51,11 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
         ),
         categories=catalogue.category_codes[candidates.rows],
         brands=catalogue.brand_codes[candidates.rows],
-        inside=_inside(call, offers),
+        inside=is_inside(call, offers),
         explorable=candidates.proposed[:, Source.EXPLORATION],
         factors=boost_factors(ask.boosts, offers, catalogue),
         promotable=promotable(ask.promotions, offers, catalogue),
+        ruling=_ruling(call, offers),
     )
     wishes = Wishes(
         page_size=ask.page_size,
@@ -63,7 +67,14 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
     return arrange(contenders, wishes, call.generator)
 
 
-def _inside(call: Call, offers: Offers) -> NDArray[np.bool_]:
+def _ruling(call: Call, offers: Offers) -> Ruling | None:
+    if call.rules is None or not call.rules.orders:
+        return None
+    neighbours = call.deps.release.tables.neighbours
+    return rule_on(call.rules, offers, neighbours, explain=call.ask.explain)
+
+
+def is_inside(call: Call, offers: Offers) -> NDArray[np.bool_]:
     if call.ask.filter is None:
         return np.ones(len(offers), dtype=np.bool_)
     return call.ask.filter.admits(offers, call.deps.release.tables.catalogue)

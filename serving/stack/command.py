@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from serving.rules_state import RulesState, rules_state_file
 from serving.stack.folder import StateFolder
 from serving.stack.processes import marked, stop_all
 from serving.stack.showing import as_json, as_table, lost_lately
@@ -59,10 +60,12 @@ def run_status(arguments: argparse.Namespace) -> int:
     with VitrineClient(state.door) as client:
         serves = client.is_serving()
     lost = lost_lately(folder.logs)
+    rules = RulesState.read(rules_state_file(folder.root))
     if arguments.json:
-        sys.stdout.write(json.dumps(as_json(state, serves=serves, lost=lost), indent=2) + "\n")
+        found = as_json(state, serves=serves, lost=lost, rules=rules)
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
     else:
-        shown = as_table(state, serves=serves, lost=lost, logs=folder.logs)
+        shown = as_table(state, serves=serves, lost=lost, rules=rules, logs=folder.logs)
         Console().print(*shown, sep="\n", soft_wrap=True)
     return 0 if serves else _NOT_SERVING
 

@@ -11,6 +11,7 @@ import psutil
 from rich.table import Table
 from rich.text import Text
 
+from serving.rules_state import RulesState
 from serving.stack.folder import StackState
 from serving.stack.processes import descendants
 from serving.stack.supervisor import last_lines
@@ -78,13 +79,16 @@ def lost_lately(logs: Path) -> dict[str, int]:
     return dict(lost)
 
 
-def as_json(state: StackState, *, serves: bool, lost: dict[str, int]) -> dict[str, Any]:
+def as_json(
+    state: StackState, *, serves: bool, lost: dict[str, int], rules: RulesState | None
+) -> dict[str, Any]:
     """A JSON object for `status --json`."""
     memory = memory_of(state)
     return {
         **asdict(state),
         "serves": serves,
         "degradations": lost,
+        "rules": None if rules is None else asdict(rules),
         "uptime_s": round(time.time() - state.started_ms / 1000),
         "processes": [asdict(process) for process in memory],
         "rss_bytes": sum(process.rss_bytes for process in memory),
@@ -93,7 +97,7 @@ def as_json(state: StackState, *, serves: bool, lost: dict[str, int]) -> dict[st
 
 
 def as_table(
-    state: StackState, *, serves: bool, lost: dict[str, int], logs: Path
+    state: StackState, *, serves: bool, lost: dict[str, int], rules: RulesState | None, logs: Path
 ) -> tuple[Table, Text]:
     """The services as a table, and the lines under it."""
     memory = memory_of(state)
@@ -113,6 +117,7 @@ def as_table(
     lines = [
         f"door           {state.door}  ({'serving' if serves else 'not serving: ' + state.phase})",
         f"release        {state.release}  (from {state.source}, {state.profile} profile)",
+        *_rules_lines(rules),
         f"memory         {total / _MB:.0f} MB in {len(memory)} processes, shared pages once",
         f"up             {uptime_min:.0f} min, supervisor {state.supervisor_pid}",
         f"degraded       {losses}  (last {_LAST_REQUESTS} requests)",
@@ -120,3 +125,18 @@ def as_table(
         f"{'logs':14} {logs}",
     ]
     return table, Text("\n".join(lines))
+
+
+def _rules_lines(rules: RulesState | None) -> list[str]:
+    """The book in force, and whether the file is another that cannot be used."""
+    if rules is None:
+        return []
+    lines = [f"rules          {rules.version or 'none'}  ({rules.rules} rules)"]
+    if rules.faults:
+        more = f" and {len(rules.faults) - 1} more" if len(rules.faults) > 1 else ""
+        lines.append(
+            f"rules REFUSED  {rules.file}: {rules.faults[0]}{more}; see `vitrine rules check`"
+        )
+    if rules.notes:
+        lines.append(f"rules          {len(rules.notes)} notes; see `vitrine rules show`")
+    return lines

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop.explore import ExplorationSettings, explore
-from shop.rules import Caps, keep_caps, spread
+from shop.rules import Caps, PageLimits, keep_caps, spread
 from shop.slate import Contenders, Slate, Wishes, arrange
 
 NO_CAPS = Caps(category_share=1.0, brand_share=1.0)
@@ -164,9 +164,13 @@ def test_caps_hold_on_every_capped_page_that_others_can_fill(
     categories = np.array([c for c, _ in items], dtype=np.int64)
     brands = np.array([b for _, b in items], dtype=np.int64)
     capped = keep_caps(
-        categories, brands, Caps(category_share=share, brand_share=share, pages=pages),
+        (
+            PageLimits.by_share(categories, share, page_size),
+            PageLimits.by_share(brands, share, page_size),
+        ),
+        pages,
         page_size=page_size,
-    )  # fmt: skip
+    )
     assert sorted(capped.order.tolist()) == list(range(len(items)))
     cap = math.ceil(share * page_size)
     for page in range(pages):

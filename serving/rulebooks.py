@@ -1,0 +1,187 @@
+"""Rule books: keeps the one that is in force in this replica, and takes up a new one whole or not.
+
+The file is looked at off the hot path. A faulty one is logged, counted and told to `vitrine
+status`; the book before stays. A copy of the last accepted book lies in the state folder: should
+the file be faulty at the next start, that copy holds, so that a typing error never switches a legal
+exclusion off. With neither, the start is refused.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from serving.adapters.rule_files import RuleFile, RuleText, keep_copy, zone_named
+from serving.recommend.call import Deps
+from serving.recommend.rules import FittedBook
+from serving.rules_state import RulesState, rules_state_file
+from serving.settings import Settings
+from serving.telemetry import Telemetry
+from shop.catalogue import Catalogue
+from shop.compiled_rules import compile_book
+from shop.errors import RuleBookRejected, SettingsRejected
+from shop.rulebook import EMPTY_BOOK, RuleBook
+from shop.rulebook_checks import unknown_names, unknown_products
+from shop.rulebook_reader import read_rulebook, refuse
+
+logger = logging.getLogger(__name__)
+
+_PREPARE_AHEAD_MS = 60_000  # a campaign's first calls find its rules worked out
+_MAX_TOLD = 20
+
+
+class RuleBooks:
+    """The rule book of one replica."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._now_ms = now_ms
+        self._file = RuleFile(settings.rules_file)
+        self._book = EMPTY_BOOK
+        self._since_ms = now_ms()
+        self._faults: tuple[str, ...] = ()
+        self._told: RulesState | None = None
+        self._prepared_ms = 0
+
+    async def open(self, deps: Deps) -> None:
+        """Puts the book in force that the start finds.
+
+        Raises RuleBookRejected if it is faulty and no earlier one was accepted, and
+        SettingsRejected if a file was named that is not there.
+        """
+        catalogue = deps.release.tables.catalogue
+        try:
+            text = await asyncio.to_thread(self._file.read)
+            self._book = await asyncio.to_thread(_judged, text, self._file.path, catalogue)
+            self._keep(text)
+        except FileNotFoundError:
+            _check_absence(self._settings)
+        except RuleBookRejected as error:
+            self._refuse(error)
+            self._book = await asyncio.to_thread(_accepted_before, self._settings, error)
+        await self.fit(deps)
+
+    async def fit(self, deps: Deps) -> None:
+        """Puts the present book in force for this release."""
+        catalogue = deps.release.tables.catalogue
+        fitted = await asyncio.to_thread(self._fitted, self._book, catalogue)
+        deps.rules.enforce(fitted)
+        self._telemetry.goes_by(self._book.version, len(self._book.rules))
+        self._tell(catalogue)
+
+    async def look(self, deps: Deps) -> None:
+        """Waits a while, then takes up a new book if there is one. Never raises for its faults."""
+        await asyncio.sleep(self._settings.rules.look_every_s)
+        catalogue = deps.release.tables.catalogue
+        try:
+            text = await asyncio.to_thread(self._file.changed)
+            if text is not None:
+                self._book = await asyncio.to_thread(_judged, text, self._file.path, catalogue)
+                self._faults, self._since_ms = (), self._now_ms()
+                self._keep(text)
+                logger.info("rule book %s: %d rules", self._book.version, len(self._book.rules))
+        except FileNotFoundError:
+            gone = "is gone; for no rules, leave a book without any"
+            self._refuse(RuleBookRejected(str(self._file.path), (gone,)))
+        except RuleBookRejected as error:
+            self._refuse(error)
+        if deps.rules.book is not self._book:  # also if the release changed while we read
+            await self.fit(deps)
+        elif self._told is not None and self._told.faults != self._faults:
+            self._tell(catalogue)
+        await self._prepare(deps)
+
+    async def _prepare(self, deps: Deps) -> None:
+        """Before a campaign begins or ends, what holds then is worked out."""
+        fitted, now_ms = deps.rules.fitted, self._now_ms()
+        if fitted is not None and now_ms - self._prepared_ms >= _PREPARE_AHEAD_MS // 2:
+            self._prepared_ms = now_ms
+            fitted.keep(await asyncio.to_thread(fitted.work_out, now_ms + _PREPARE_AHEAD_MS))
+
+    def _fitted(self, book: RuleBook, catalogue: Catalogue) -> FittedBook:
+        fitted = FittedBook(compile_book(book, catalogue))
+        fitted.keep(fitted.work_out(self._now_ms()))
+        return fitted
+
+    def _refuse(self, error: RuleBookRejected) -> None:
+        self._faults = error.faults
+        self._telemetry.refused_rules()
+        logger.error("the rule book before stays (%s):\n%s", self._book.version or "none", error)
+
+    def _keep(self, text: RuleText) -> None:
+        try:
+            keep_copy(text.raw, self._settings.accepted_rules_file)
+        except OSError as error:
+            logger.error("no copy of the rule book could be kept: %s", error)
+
+    def _tell(self, catalogue: Catalogue) -> None:
+        self._told = RulesState(
+            file=str(self._file.path),
+            version=self._book.version,
+            rules=len(self._book.rules),
+            since_ms=self._since_ms,
+            faults=self._faults[:_MAX_TOLD],
+            notes=tuple(notes_on(self._book, catalogue)[:_MAX_TOLD]),
+        )
+        path = rules_state_file(self._settings.state_dir)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            keep_copy((json.dumps(asdict(self._told), indent=2) + "\n").encode(), path)
+        except OSError as error:
+            logger.error("the state of the rule book cannot be told: %s", error)
+
+
+def notes_on(book: RuleBook, catalogue: Catalogue) -> list[str]:
+    """What a book names and the catalogue does not have, as sentences."""
+    products = unknown_products(book, catalogue)
+    unknown = [f"rule {each} is no product of this catalogue" for each in products]
+    return [str(fault) for fault in unknown_names(book, catalogue)] + unknown
+
+
+def judged(raw: bytes, file: str, catalogue: Catalogue | None) -> RuleBook:
+    """The book. Raises RuleBookRejected; without a catalogue, names are not judged."""
+    book = read_rulebook(raw, file=file, zone_named=zone_named)
+    if catalogue is not None:
+        refuse(file, unknown_names(book, catalogue))
+    return book
+
+
+def _judged(text: RuleText, path: Path, catalogue: Catalogue | None) -> RuleBook:
+    return judged(text.raw, str(path), catalogue)
+
+
+def _accepted_before(settings: Settings, refused: RuleBookRejected) -> RuleBook:
+    """The copy, whatever the present release knows of its names. Raises `refused` without one."""
+    file = RuleFile(settings.accepted_rules_file)
+    try:
+        return _judged(file.read(), file.path, None)
+    except (FileNotFoundError, RuleBookRejected):
+        raise refused from None
+
+
+def _check_absence(settings: Settings) -> None:
+    if settings.rules.is_named:
+        raise SettingsRejected(
+            f"rules.file = {str(settings.rules.file)!r}: {settings.rules_file} is not there;"
+            " name a rule book that is, or leave the setting out"
+        )
+
+
+def check_start(settings: Settings) -> None:
+    """Says at once what a replica would say later: raises RuleBookRejected or SettingsRejected."""
+    file = RuleFile(settings.rules_file)
+    try:
+        _judged(file.read(), file.path, None)
+    except FileNotFoundError:
+        _check_absence(settings)
+    except RuleBookRejected as error:
+        _accepted_before(settings, error)
