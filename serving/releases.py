@@ -8,16 +8,17 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
 
-from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
+from serving.adapters.business import open_business_systems
 from serving.adapters.faiss import FaissIndex, load_index
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.release_files import current_release, load_tables, verify_release
 from serving.adapters.triton import TritonModels
 from serving.recommend.call import Deps
 from serving.recommend.lookups import OfferCache
-from serving.recommend.ports import BusinessSystems, ImpressionLog, LoadedRelease, ReleaseTables
+from serving.recommend.ports import ImpressionLog, LoadedRelease, ReleaseTables
 from serving.settings import Settings
 from shop.errors import NotFound, ReleaseRejected
 from shop.release import HISTORIES_FILE
@@ -89,7 +90,9 @@ class Releases:
             schema=tables.schema,
         )
         stack.push_async_callback(models.close)
-        systems = _open_systems(stack, settings, tables.catalogue.currency)
+        systems = open_business_systems(
+            stack, asdict(settings.business), currency=tables.catalogue.currency
+        )
         offers = OfferCache(tables.catalogue, systems, settings.recommend.offers, time.monotonic)
         stack.push_async_callback(offers.close)
         loaded = LoadedRelease(tables, models, models, index)
@@ -107,15 +110,6 @@ class Releases:
         taken = self._histories.import_histories(folder / HISTORIES_FILE, source=manifest.snapshot)
         logger.info("loaded %s; %d shoppers were new", tables.release, taken)
         return tables, index
-
-
-def _open_systems(stack: AsyncExitStack, settings: Settings, currency: str) -> BusinessSystems:
-    inventory = GrpcInventory(settings.business.inventory)
-    pricing = GrpcPricing(settings.business.pricing, currency=currency)
-    promotions = GrpcPromotions(settings.business.promotions)
-    for system in (inventory, pricing, promotions):
-        stack.push_async_callback(system.close)
-    return BusinessSystems(inventory, pricing, promotions)
 
 
 async def _close_later(stack: AsyncExitStack) -> None:

@@ -1,10 +1,10 @@
-"""Back-ends: the shop's inventory, price and promotion systems as real gRPC servers.
+"""Back-ends: the shop's own systems as real gRPC servers.
 
     python -m simulator.backends --products DIR/products.parquet --ports-file ports.json
 
-Three systems on three ports and their switches (faults, stock, prices) on a fourth, one process,
-loopback only. Each system can be made slow, flaky, silent, wrong or dead while it runs. The values
-are `simulator.stockroom`'s, the faults' meaning is `simulator.faults`'.
+Each system on a port of its own and their switches (faults, stock, prices) on another, one process,
+loopback only. Each system can be made slow, flaky, silent, wrong or dead while it runs. What they
+answer is in `simulator.systems`, what the faults mean in `simulator.faults`.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -23,13 +23,11 @@ import numpy as np
 from serving.proto import business_pb2 as pb
 from serving.proto import business_pb2_grpc as rpc
 from shop.errors import DataRejected, DependencyUnavailable
-from simulator.faults import SYSTEMS, Ailment, checked_faults, garbled
+from simulator.faults import SYSTEMS, Ailment, checked_faults
 from simulator.process import die_with_parent, tell_ports, until_told_to_end
 from simulator.settings import WorldSettings
 from simulator.stockroom import StockRoom
-
-Clock = Callable[[], int]
-"""Unix milliseconds now."""
+from simulator.systems import Clock, add_system
 
 # A second process on the same port must fail to start, not share the calls.
 _SERVER_OPTIONS = (("grpc.so_reuseport", 0),)
@@ -40,63 +38,9 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class InventorySystem(rpc.InventoryServicer):
-    """Answers stock figures."""
-
-    def __init__(self, room: StockRoom, ailment: Ailment) -> None:
-        self._room, self._ailment = room, ailment
-
-    async def GetStock(
-        self, request: pb.ProductsRequest, context: grpc.aio.ServicerContext
-    ) -> pb.StockResponse:
-        await self._ailment.endure(context)
-        room, rows = self._room, self._room.rows_of(request.product_ids)
-        answer = pb.StockResponse(
-            stock=room.stock[rows].tolist(),
-            tracked=room.tracked[rows].tolist(),
-            found=(rows > 0).tolist(),
-        )
-        return garbled(answer, self._ailment.wrong_values)
-
-
-class PricingSystem(rpc.PricingServicer):
-    """Answers list prices."""
-
-    def __init__(self, room: StockRoom, ailment: Ailment) -> None:
-        self._room, self._ailment = room, ailment
-
-    async def GetPrices(
-        self, request: pb.ProductsRequest, context: grpc.aio.ServicerContext
-    ) -> pb.PricesResponse:
-        await self._ailment.endure(context)
-        room, rows = self._room, self._room.rows_of(request.product_ids)
-        answer = pb.PricesResponse(
-            price_minor=room.price_minor[rows].tolist(),
-            found=(rows > 0).tolist(),
-            currency=room.currency,
-        )
-        return garbled(answer, self._ailment.wrong_values)
-
-
-class PromotionSystem(rpc.PromotionsServicer):
-    """Answers running campaigns."""
-
-    def __init__(self, room: StockRoom, ailment: Ailment, clock: Clock) -> None:
-        self._room, self._ailment, self._clock = room, ailment, clock
-
-    async def GetPromotions(
-        self, request: pb.ProductsRequest, context: grpc.aio.ServicerContext
-    ) -> pb.PromotionsResponse:
-        await self._ailment.endure(context)
-        rows = self._room.rows_of(request.product_ids)
-        percent, campaigns = self._room.promotions(rows, self._clock())
-        answer = pb.PromotionsResponse(percent_off=percent.tolist(), campaign=campaigns)
-        return garbled(answer, self._ailment.wrong_values)
-
-
 @dataclass(slots=True)
 class Backends:
-    """The three systems and their switches. `async with Backends(room) as backends: …`
+    """The systems and their switches. `async with Backends(room) as backends: …`
 
     Ports of 0 are chosen free; `ports` tells which, by system name and "control". Start raises
     DependencyUnavailable if a wished port is taken.
@@ -156,17 +100,8 @@ class Backends:
             await server.stop(grace=None)
 
     def _add_services(self, name: str, server: grpc.aio.Server) -> None:
-        if name == "inventory":
-            system = InventorySystem(self.room, self._ailments[name])
-            rpc.add_InventoryServicer_to_server(system, server)
-        elif name == "pricing":
-            rpc.add_PricingServicer_to_server(
-                PricingSystem(self.room, self._ailments[name]), server
-            )
-        elif name == "promotions":
-            rpc.add_PromotionsServicer_to_server(
-                PromotionSystem(self.room, self._ailments[name], self.clock), server
-            )
+        if name in self._ailments:
+            add_system(name, server, self.room, self._ailments[name], self.clock)
         else:
             switches = Switches(self)
             rpc.add_FaultsServicer_to_server(switches, server)
@@ -246,7 +181,7 @@ def _currency_beside(products: Path) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator.backends",
-        description="The shop's inventory, price and promotion systems on loopback, until SIGTERM.",
+        description="The shop's own systems on loopback, until SIGTERM.",
     )
     parser.add_argument("--products", type=Path, required=True, help="products.parquet")
     parser.add_argument("--ports-file", type=Path, help="where to write the ports as JSON")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.adapters.memory import (
+    MemoryCosts,
     MemoryHistories,
     MemoryImpressionLog,
     MemoryIndex,
@@ -18,6 +19,7 @@ from serving.adapters.memory import (
     MemoryPricing,
     MemoryPromotions,
     MemoryRanker,
+    MemorySupply,
     MemoryUserTower,
 )
 from serving.deadline import Deadline
@@ -150,7 +152,16 @@ class SmallShop:
     inventory: MemoryInventory
     pricing: MemoryPricing
     promotions: MemoryPromotions
+    costs: MemoryCosts
+    supply: MemorySupply
     log: MemoryImpressionLog
+
+    @property
+    def systems(self) -> BusinessSystems:
+        """The shop's own systems together."""
+        return BusinessSystems(
+            self.inventory, self.pricing, self.promotions, self.costs, self.supply
+        )
 
     def answer(self, ask: Ask, *, total_s: float = 1.0) -> Answer:
         """What the pipeline answers now."""
@@ -191,11 +202,23 @@ def a_shop(
     release = LoadedRelease(
         _tables(catalogue, neighbours or next_five(count)), tower, ranker, index
     )
-    systems = BusinessSystems(inventory, pricing, promotions)
+    costs, supply = MemoryCosts(), MemorySupply()
+    systems = BusinessSystems(inventory, pricing, promotions, costs, supply)
     offers = OfferCache(catalogue, systems, settings.offers, time)
     deps = Deps(histories, release, offers, log, settings, time)
     return SmallShop(
-        time, deps, histories, tower, index, ranker, inventory, pricing, promotions, log
+        time,
+        deps,
+        histories,
+        tower,
+        index,
+        ranker,
+        inventory,
+        pricing,
+        promotions,
+        costs,
+        supply,
+        log,
     )
 
 

@@ -180,6 +180,7 @@ def some_offers(**columns: list[int] | list[bool]) -> Offers:
         stock_known=full.get("stock_known", yes),
         stock_as_of_ms=ones,
         cost_minor=ones,
+        backorder_risk=np.zeros(4, dtype=np.float32),
     )
 
 

@@ -33,6 +33,7 @@ def offers_of(*price_and_cost: tuple[int, int]) -> Offers:
         stock_known=yes,
         stock_as_of_ms=zeros,
         cost_minor=np.array([cost for _, cost in price_and_cost], dtype=np.int64),
+        backorder_risk=np.zeros(count, dtype=np.float32),
     )
 
 
