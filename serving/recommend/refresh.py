@@ -102,11 +102,11 @@ class Refresh(Generic[Answer]):
         window = slice(start, start + _AHEAD_WINDOW)
         self._window_start = window.stop if window.stop < self._until_ms.size else 0
         left_ms = self._until_ms[window] - now_ms
-        due = (left_ms < (1.0 - _AHEAD_AGE) * self._ttl_ms) & (self._flight_of[window] == 0)
-        due &= now_ms - self._freshness.needed_ms[window] <= self._ttl_ms
         # What is too old already is asked for by the calls that wait for it.
-        due &= left_ms >= 0
-        return np.flatnonzero(due) + start
+        due = (left_ms >= 0) & (left_ms < (1.0 - _AHEAD_AGE) * self._ttl_ms)
+        rows = np.flatnonzero(due) + start
+        is_wanted = now_ms - self._freshness.needed_ms[rows] <= self._ttl_ms
+        return np.asarray(rows[is_wanted & (self._flight_of[rows] == 0)])
 
     def _take_off(
         self, rows: NDArray[np.int64], now_ms: int, *, is_waited_for: bool

@@ -181,6 +181,7 @@ def test_who_gives_up_leaves_no_call_behind() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await calls.answer(twin.answer, is_waited_for=True)
+        await asyncio.sleep(0)  # in which they end
         return len(asyncio.all_tasks())
 
     assert time.run(give_up()) == 1  # this one
