@@ -108,6 +108,7 @@ class Service:
                 continue
             self.releases.take_over()
             self.telemetry.serves(successor.release)
+            self.telemetry.watch_offers(successor.deps.offers)
             return successor
 
     async def warm_up(self) -> None:
@@ -184,6 +185,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         telemetry.watch_feedback(log)
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
+        telemetry.watch_offers(deps.offers)
         yield Service(
             deps,
             log,

@@ -9,6 +9,7 @@ Shapes: R catalogue rows, N candidates of a call, M rows of one question.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,20 @@ from serving.recommend.ports import (
     Stock,
     SupplyRisks,
 )
-from serving.recommend.refresh import Answer, AskAbout, Refresh, Store
+from serving.recommend.refresh import Answer, AskAbout, Questions, Refresh, Store
 from serving.recommend.request import Degradation, Losses, Stage
 from serving.recommend.second_calls import SecondCalls
 from serving.recommend.settings import OfferSettings, SystemSettings
 from shop.catalogue import Catalogue
 from shop.offers import Offers
+
+LOST_BY = {  # each system with the reason that its loss has in the reply
+    "price": Degradation.STALE_PRICE,
+    "stock": Degradation.STALE_STOCK,
+    "promotion": Degradation.DEFAULT_OFFER,
+    "cost": Degradation.DEFAULT_OFFER,
+    "supply": Degradation.DEFAULT_OFFER,
+}
 
 
 class OfferCache:
@@ -56,26 +65,13 @@ class OfferCache:
         self._promotions = self._refresh(
             self._ask_promotions, figures.store_promotions, settings.promotion
         )
-        # Each system with the reason that its loss has in the reply.
-        self._refreshes: tuple[tuple[Refresh[Any], Degradation], ...] = (
-            (
-                self._refresh(self._ask_prices, figures.store_prices, settings.price),
-                Degradation.STALE_PRICE,
-            ),
-            (
-                self._refresh(self._ask_stock, figures.store_stock, settings.stock),
-                Degradation.STALE_STOCK,
-            ),
-            (self._promotions, Degradation.DEFAULT_OFFER),
-            (
-                self._refresh(self._ask_costs, figures.store_costs, settings.cost),
-                Degradation.DEFAULT_OFFER,
-            ),
-            (
-                self._refresh(self._ask_supply, figures.store_supply, settings.supply),
-                Degradation.DEFAULT_OFFER,
-            ),
-        )
+        self._refreshes: Mapping[str, Refresh[Any]] = {
+            "price": self._refresh(self._ask_prices, figures.store_prices, settings.price),
+            "stock": self._refresh(self._ask_stock, figures.store_stock, settings.stock),
+            "promotion": self._promotions,
+            "cost": self._refresh(self._ask_costs, figures.store_costs, settings.cost),
+            "supply": self._refresh(self._ask_supply, figures.store_supply, settings.supply),
+        }
 
     def _refresh(
         self, ask: AskAbout[Answer], store: Store[Answer], system: SystemSettings
@@ -105,28 +101,34 @@ class OfferCache:
         """[R] False where the product is known to be gone. Read only."""
         return self._figures.maybe_in_stock
 
+    @property
+    def questions(self) -> dict[str, Questions]:
+        """What became of the questions so far, by system."""
+        return {system: refresh.questions for system, refresh in self._refreshes.items()}
+
     async def look_up(
         self, rows: NDArray[np.int64], *, now_ms: int, within_s: float, losses: Losses
     ) -> Offers:
         """Offers for `rows` [N] (no duplicates), aligned with them. Never fails; notes losses."""
         self._freshness.needed_ms[rows] = now_ms
-        for refresh, _ in self._refreshes:
+        for refresh in self._refreshes.values():
             refresh.ask_ahead(now_ms)
         if self._freshness.is_all_current(rows, now_ms):
             return self._figures.offers(rows, now_ms, promoted=None)
-        questions = set().union(*(refresh.start(rows, now_ms) for refresh, _ in self._refreshes))
+        refreshes = self._refreshes.items()
+        questions = set().union(*(refresh.start(rows, now_ms) for _, refresh in refreshes))
         if questions:
             answered, _ = await asyncio.wait(questions, timeout=within_s)
             for question in answered:
                 question.result()  # a bug in a question is a bug of the call, not a lost system
-        for refresh, lost in self._refreshes:
+        for system, refresh in refreshes:
             if not refresh.is_current(rows, now_ms).all():
-                losses.add(Stage.LOOKUPS, lost)
+                losses.add(Stage.LOOKUPS, LOST_BY[system])
         return self._figures.offers(rows, now_ms, self._promotions.is_current(rows, now_ms))
 
     async def close(self) -> None:
         """End the questions still under way. Call it when no request uses this release any more."""
-        for refresh, _ in self._refreshes:
+        for refresh in self._refreshes.values():
             await refresh.close()
 
     async def _ask_prices(self, rows: NDArray[np.int64]) -> Prices:

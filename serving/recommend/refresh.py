@@ -14,6 +14,7 @@ Shapes: R catalogue rows, N rows needed by a call, M rows of one question.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -35,6 +36,16 @@ _AHEAD_EVERY = 0.125  # of the time to live, between two looks for rows that are
 _AHEAD_LEAST = 64  # rows: fewer are not worth a question that nobody waits for
 _AHEAD_MOST = 2_048  # rows of one question: it keeps the loop for less than a millisecond
 _AHEAD_WINDOW = 1 << 16  # rows looked at in one go (0.2 ms): a large catalogue takes several
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What became of the questions to one system so far."""
+
+    asked: int
+    failed: int
+    second_calls: int  # hedges and retries, beyond `asked`
+    is_left_alone: bool  # it keeps failing, and is only probed now and then
 
 
 class Refresh(Generic[Answer]):
@@ -63,10 +74,21 @@ class Refresh(Generic[Answer]):
         self._flight_of = np.zeros(row_count, dtype=np.int64)  # [R] 0 = nobody is asking
         self._flights: dict[int, asyncio.Task[None]] = {}
         self._flight_count = 0
+        self._failed_count = 0
         windows = -(-row_count // _AHEAD_WINDOW)
         self._ahead_every_ms = _AHEAD_EVERY * ttl_ms / windows
         self._ahead_ms = NEVER_MS  # when we last asked ahead
         self._window_start = 0
+
+    @property
+    def questions(self) -> Questions:
+        """For whoever watches."""
+        return Questions(
+            self._flight_count,
+            self._failed_count,
+            self._second_calls.count,
+            self._breaker.is_open,
+        )
 
     def is_current(self, rows: NDArray[np.int64], now_ms: int) -> NDArray[np.bool_]:
         """[N] whether the system's latest answer is within the time to live."""
@@ -135,6 +157,7 @@ class Refresh(Generic[Answer]):
             pass  # seen by everyone who waited: the rows are still not current
         finally:
             self._breaker.note(succeeded=succeeded)
+            self._failed_count += not succeeded
             self._flight_of[rows] = 0
             del self._flights[flight]
 

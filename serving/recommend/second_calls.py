@@ -34,6 +34,7 @@ class SecondCallBudget:
     def __init__(self, share: float) -> None:
         self._share = share
         self._saved = 0.0
+        self.spent = 0  # second calls so far
 
     def earn(self) -> None:
         """A first call was made."""
@@ -44,6 +45,7 @@ class SecondCallBudget:
         if self._saved < 1.0 - 1e-9:  # ten times 0.1 is a little less than 1
             return False
         self._saved = max(0.0, self._saved - 1.0)
+        self.spent += 1
         return True
 
 
@@ -72,6 +74,11 @@ class SecondCalls:
         self._clock = clock
         self._budget = SecondCallBudget(share)
         self._latencies = Latencies()
+
+    @property
+    def count(self) -> int:
+        """Second calls so far."""
+        return self._budget.spent
 
     async def answer(self, ask: Asking[Answer], *, is_waited_for: bool) -> Answer:
         """The first good answer. `ask` must do no harm when done twice. Raises DependencyError."""
