@@ -24,11 +24,18 @@ _Value = TypeVar("_Value", bound=np.generic)
 _COLUMNS = ["product_id", "price_minor", "stock", "cost_minor", "supply_days"]
 
 
+class RowOf(dict[str, int]):
+    """Product id → row. An unknown one is looked up as 0, and not added."""
+
+    def __missing__(self, product_id: str) -> int:
+        return 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StockRoom:
     """Stock and prices, which change, and campaigns, which follow from id, seed and time."""
 
-    row_of: dict[str, int]
+    row_of: RowOf
     stock: NDArray[np.int64]  # [R] changes in place
     tracked: NDArray[np.bool_]  # [R] False: the shop does not count this product
     price_minor: NDArray[np.int64]  # [R] changes in place
@@ -54,7 +61,7 @@ class StockRoom:
         cost_minor, cost_known = _known(table, "cost_minor")
         supply_days, supply_known = _known(table, "supply_days")
         return StockRoom(
-            row_of={product_id: row for row, product_id in enumerate(ids, start=1)},
+            row_of=RowOf((product_id, row) for row, product_id in enumerate(ids, start=1)),
             stock=stock,
             tracked=tracked,
             price_minor=_padded(table["price_minor"].to_numpy()),
@@ -69,8 +76,8 @@ class StockRoom:
 
     def rows_of(self, product_ids: Sequence[str]) -> NDArray[np.int64]:
         """[N] rows, 0 where unknown."""
-        get = self.row_of.get
-        return np.array([get(product_id, 0) for product_id in product_ids], dtype=np.int64)
+        rows = map(self.row_of.__getitem__, product_ids)
+        return np.fromiter(rows, np.int64, len(product_ids))
 
     def promotions(
         self, rows: NDArray[np.int64], now_ms: int

@@ -34,6 +34,7 @@ from serving.recommend.settings import OfferSettings, SystemSettings
 from shop.catalogue import Catalogue
 from shop.offers import Offers
 
+_LOOP_IS_LATE_S = 0.001  # asyncio rounds a wait up to whole milliseconds
 LOST_BY = {  # each system with the reason that its loss has in the reply
     "price": Degradation.STALE_PRICE,
     "stock": Degradation.STALE_STOCK,
@@ -115,10 +116,12 @@ class OfferCache:
             refresh.ask_ahead(now_ms)
         if self._freshness.is_all_current(rows, now_ms):
             return self._figures.offers(rows, now_ms, promoted=None)
+        until_s = self._clock() + within_s
         refreshes = self._refreshes.items()
         questions = set().union(*(refresh.start(rows, now_ms) for _, refresh in refreshes))
         if questions:
-            answered, _ = await asyncio.wait(questions, timeout=within_s)
+            left_s = max(0.0, until_s - self._clock() - _LOOP_IS_LATE_S)
+            answered, _ = await asyncio.wait(questions, timeout=left_s)
             for question in answered:
                 question.result()  # a bug in a question is a bug of the call, not a lost system
         for system, refresh in refreshes:

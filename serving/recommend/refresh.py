@@ -113,7 +113,7 @@ class Refresh(Generic[Answer]):
         if stale.size == 0:
             return set()
         flights = self._flight_of[stale]
-        waited_for = {self._flights[flight] for flight in np.unique(flights[flights > 0]).tolist()}
+        waited_for = {self._flights[flight] for flight in set(flights.tolist()) if flight}
         unasked = stale[flights == 0]
         if unasked.size and self._breaker.allows():
             waited_for.add(self._take_off(unasked, now_ms, is_waited_for=True))

@@ -128,13 +128,25 @@ class _Race(Generic[Answer]):
     async def outcome_of_two(self, hedge_after_s: float) -> Answer:
         """The answer. Raises what the last failed call raised if there is none."""
         self._call()
-        hedge = self._loop.call_later(hedge_after_s, self._call_again)
+        self._hedge_after(hedge_after_s)
         try:
             return await self._outcome
         finally:
-            hedge.cancel()
+            self._hedge.cancel()
             for call in self._calls:
                 call.cancel()
+
+    def _hedge_after(self, seconds: float) -> None:
+        due_s = self._loop.time() + seconds
+        self._hedge = self._loop.call_at(due_s, self._hedge_if_punctual, due_s, seconds)
+
+    def _hedge_if_punctual(self, due_s: float, after_s: float) -> None:
+        # A loop that comes late makes every answer late: then it is not the system that is slow,
+        # and more questions would make it later still.
+        if self._loop.time() - due_s > _LEAST_S:
+            self._hedge_after(after_s)
+        else:
+            self._call_again()
 
     def _call(self) -> None:
         call = self._loop.create_task(self._ask())

@@ -202,7 +202,7 @@ def test_a_price_never_learnt_is_not_known() -> None:
     offers = shelf.look_up()
     assert not offers.price_known.any()
     assert offers.price_as_of_ms.tolist() == [0, 0, 0]
-    assert shelf.time() == pytest.approx(0.01)
+    assert 0.008 < shelf.time() <= 0.01
 
 
 def test_a_product_that_the_price_system_dropped_is_not_sold() -> None:

@@ -81,6 +81,22 @@ def test_a_hedge_that_is_slower_than_the_first_answer_is_given_up() -> None:
     assert (twin.asked, twin.given_up) == (2, 1)
 
 
+def test_a_late_loop_is_not_taken_for_a_slow_system() -> None:
+    time, twin = Time(), Twin()
+    calls = practised(time, twin)
+
+    async def ask_while_something_blocks() -> int:
+        asyncio.get_running_loop().call_later(TAIL_S - 0.001, time.pass_ms, 5.0)
+        return await calls.answer(twin.answer, is_waited_for=True)
+
+    twin.delays_s = [TAIL_S + 0.006]
+    assert time.run(ask_while_something_blocks()) == 0
+    assert twin.asked == 1
+    twin.delays_s = [TAIL_S * 9]  # it is really slow
+    assert time.run(ask_while_something_blocks()) == 2
+    assert twin.asked == 3
+
+
 def test_before_there_is_a_usual_time_nothing_is_hedged() -> None:
     time, twin = Time(), Twin()
     calls = practised(time, twin, questions=9, share=1.0)
