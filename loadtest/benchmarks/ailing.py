@@ -1,6 +1,7 @@
 """Ailing: each of the shop's back-ends in turn slow, wrong or dead, while calls go on."""
 
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +21,13 @@ from serving.client import VitrineClient
 from serving.proto import business_pb2 as business
 from serving.proto import business_pb2_grpc as business_rpc
 from serving.proto import recommendations_pb2 as pb
+from serving.recommend.settings import OfferSettings
 from serving.stack.folder import StackState
 from shop.errors import VitrineError
 
 RATE_PER_S = 20.0
-_AFTER_NAMED = 40  # calls that must name the loss once it was named
+_SETTLED_CALLS = 40  # that must name the loss, once nothing is current any more
+_SETTLES_S = 1.0  # after the time to live: questions that were under way, and some to spare
 _PATIENCE_S = 30.0  # until a loss shows: the longest time to live is ten seconds
 _SOLD_OUT = 10  # products that are sold out before anything ails
 _PAGE = 50
@@ -35,6 +38,14 @@ REASON_OF = {
     "promotions": "DEFAULT_OFFER",
     "costs": "DEFAULT_OFFER",
     "supply": "DEFAULT_OFFER",
+}
+_OFFERS = OfferSettings()
+_TTL_S = {
+    "inventory": _OFFERS.stock.ttl_ms / 1e3,
+    "pricing": _OFFERS.price.ttl_ms / 1e3,
+    "promotions": _OFFERS.promotion.ttl_ms / 1e3,
+    "costs": _OFFERS.cost.ttl_ms / 1e3,
+    "supply": _OFFERS.supply.ttl_ms / 1e3,
 }
 AILMENTS: Mapping[str, Mapping[str, Any]] = {
     "slow (500 ms)": {"latency_ms": 500.0},
@@ -55,16 +66,16 @@ class Cell:
     failed: int = 0
     sold_out_shown: int = 0
     named_after_s: float = float("nan")  # from the fault to the first reply that names it
-    calls_after_named: int = 0
+    settled_calls: int = 0  # after the time to live, when no answer is current any more
     named: int = 0  # of those
     reasons: set[str] = field(default_factory=set)  # of the look-ups, in any reply
 
     @property
     def is_named_rightly(self) -> bool:
-        """Whether replies name the right loss from the first on, and never another."""
+        """Whether replies name the right loss, all of them once settled, and never another."""
         return (
-            self.calls_after_named > 0
-            and self.named == self.calls_after_named
+            self.settled_calls > 0
+            and self.named == self.settled_calls
             and self.reasons == {REASON_OF[self.system]}
         )
 
@@ -103,8 +114,9 @@ def _cell(
     faults.SetFaults(settings, timeout=5.0)
     try:
         began = time.monotonic()
-        while cell.calls_after_named < _AFTER_NAMED and time.monotonic() - began < _PATIENCE_S:
-            note(cell, caller.next(), sold_out, after_s=time.monotonic() - began)
+        while cell.settled_calls < _SETTLED_CALLS and time.monotonic() - began < _PATIENCE_S:
+            sent_s = time.monotonic() - began
+            note(cell, caller.next(), sold_out, after_s=sent_s)
     finally:
         faults.SetFaults(business.FaultSettings(system=system), timeout=5.0)
     return cell
@@ -113,7 +125,7 @@ def _cell(
 def note(
     cell: Cell, reply: pb.RecommendResponse | None, sold_out: frozenset[str], *, after_s: float
 ) -> None:
-    """Count one call into its cell; None: it failed."""
+    """Count one call, sent so long after the fault, into its cell; None: it failed."""
     cell.calls += 1
     if reply is None:
         cell.failed += 1
@@ -122,10 +134,10 @@ def note(
     reasons = {lost.reason for lost in reply.degraded if lost.stage == _LOOKUPS}
     cell.reasons |= reasons
     is_named = REASON_OF[cell.system] in reasons
-    if is_named and cell.calls_after_named == 0:
+    if is_named and math.isnan(cell.named_after_s):
         cell.named_after_s = after_s
-    if is_named or cell.calls_after_named:
-        cell.calls_after_named += 1
+    if after_s >= _TTL_S[cell.system] + _SETTLES_S:
+        cell.settled_calls += 1
         cell.named += is_named
 
 

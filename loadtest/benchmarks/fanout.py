@@ -200,7 +200,16 @@ def _times(healthy: FanOuts, stalled: Mapping[str, FanOuts]) -> Grid:
 def _ailments(cells: tuple[Cell, ...]) -> Grid:
     return Grid(
         "Calls through the door while a back-end ails",
-        ("back-end", "is", "calls", "failed", "sold out, shown", "named", "after", "reasons"),
+        (
+            "back-end",
+            "is",
+            "calls",
+            "failed",
+            "sold out, shown",
+            "named when settled",
+            "first after",
+            "reasons",
+        ),
         tuple(
             (
                 cell.system,
@@ -208,7 +217,7 @@ def _ailments(cells: tuple[Cell, ...]) -> Grid:
                 str(cell.calls),
                 str(cell.failed),
                 str(cell.sold_out_shown),
-                f"{cell.named} of {cell.calls_after_named}",
+                f"{cell.named} of {cell.settled_calls}",
                 f"{cell.named_after_s:.1f} s",
                 ", ".join(sorted(cell.reasons)),
             )

@@ -20,7 +20,7 @@ def fan_outs(took_ms: float, *, incomplete: int = 0) -> FanOuts:
 
 
 def a_cell(**changes: object) -> Cell:
-    cell = Cell("costs", "dead", calls=60, named_after_s=4.0, calls_after_named=40, named=40)
+    cell = Cell("costs", "dead", calls=60, named_after_s=4.0, settled_calls=40, named=40)
     return replace(cell, reasons={"DEFAULT_OFFER"}, **changes)
 
 
@@ -51,7 +51,7 @@ def test_quick_fan_outs_and_named_losses_hold() -> None:
         an_outcome(4.0, 11.0, a_cell(failed=1)),
         an_outcome(4.0, 11.0, a_cell(sold_out_shown=1)),
         an_outcome(4.0, 11.0, a_cell(named=39)),
-        an_outcome(4.0, 11.0, a_cell(calls_after_named=0, named=0)),
+        an_outcome(4.0, 11.0, a_cell(settled_calls=0, named=0)),
         an_outcome(4.0, 11.0, a_cell(), Cell("costs", "slow")),
         outcome_of(fan_outs(4.0), dict.fromkeys(SYSTEMS, fan_outs(11.0)), (a_cell(),)),
     ],
@@ -67,15 +67,20 @@ def test_another_reason_than_the_right_one_does_not_hold() -> None:
     assert not cell.is_named_rightly
 
 
-def test_calls_are_counted_from_the_first_that_names_the_loss() -> None:
+def test_a_loss_must_be_named_once_nothing_is_current_any_more() -> None:
     cell = Cell("inventory", "dead")
     note(cell, a_reply("a"), GONE, after_s=0.1)
-    note(cell, a_reply("a", lost="NO_RANKING", stage="ranking"), GONE, after_s=0.2)
-    note(cell, a_reply("a", "gone", lost="STALE_STOCK"), GONE, after_s=0.3)
-    note(cell, None, GONE, after_s=0.4)
-    note(cell, a_reply("a"), GONE, after_s=0.5)
+    note(cell, a_reply("a", lost="NO_RANKING", stage="ranking"), GONE, after_s=1.0)
+    note(cell, a_reply("a", "gone", lost="STALE_STOCK"), GONE, after_s=1.5)
+    note(cell, a_reply("a"), GONE, after_s=2.0)  # of products that were asked just before
+    note(cell, None, GONE, after_s=2.5)
     assert (cell.calls, cell.failed, cell.sold_out_shown) == (5, 1, 1)
-    assert (cell.named_after_s, cell.calls_after_named, cell.named) == (0.3, 2, 1)
+    assert (cell.named_after_s, cell.settled_calls) == (1.5, 0)
+    note(cell, a_reply("a", lost="STALE_STOCK"), GONE, after_s=3.1)
+    assert cell.is_named_rightly
+    note(cell, a_reply("a"), GONE, after_s=3.2)
+    assert (cell.settled_calls, cell.named) == (2, 1)
+    assert not cell.is_named_rightly
     assert cell.reasons == {"STALE_STOCK"}
 
 
