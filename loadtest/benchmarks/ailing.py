@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from shop.errors import VitrineError
 RATE_PER_S = 20.0
 _SETTLED_CALLS = 40  # that must name the loss, once nothing is current any more
 _SETTLES_S = 1.0  # after the time to live: questions that were under way, and some to spare
+_CHANCE_SHARE = 0.1
 _PATIENCE_S = 30.0  # until a loss shows: the longest time to live is ten seconds
 _SOLD_OUT = 10  # products that are sold out before anything ails
 _PAGE = 50
@@ -68,15 +69,18 @@ class Cell:
     named_after_s: float = float("nan")  # from the fault to the first reply that names it
     settled_calls: int = 0  # after the time to live, when no answer is current any more
     named: int = 0  # of those
-    reasons: set[str] = field(default_factory=set)  # of the look-ups, in any reply
+    named_others: int = 0  # of those, with a back-end that does not ail
 
     @property
     def is_named_rightly(self) -> bool:
-        """Whether replies name the right loss, all of them once settled, and never another."""
+        """Whether all replies name the right loss once settled, and hardly any another.
+
+        A busy machine now and then answers too late for the healthy ones too.
+        """
         return (
             self.settled_calls > 0
             and self.named == self.settled_calls
-            and self.reasons == {REASON_OF[self.system]}
+            and self.named_others <= _CHANCE_SHARE * self.settled_calls
         )
 
 
@@ -132,13 +136,13 @@ def note(
         return
     cell.sold_out_shown += len(_shown(reply, sold_out))
     reasons = {lost.reason for lost in reply.degraded if lost.stage == _LOOKUPS}
-    cell.reasons |= reasons
     is_named = REASON_OF[cell.system] in reasons
     if is_named and math.isnan(cell.named_after_s):
         cell.named_after_s = after_s
     if after_s >= _TTL_S[cell.system] + _SETTLES_S:
         cell.settled_calls += 1
         cell.named += is_named
+        cell.named_others += bool(reasons - {REASON_OF[cell.system]})
 
 
 class _Caller:
