@@ -114,8 +114,8 @@ class _Freshness:
         demand_young = is_young(inputs.demand_age_ms, method.demand_max_age_ms)
         columns = {
             "price": (price_age, np.ones(price_age.size, dtype=np.bool_)),
-            # The catalogue's cost is as old as the release.
-            "cost": (np.full(price_age.size, np.nan), is_cost(inputs.cost_minor)),
+            # The catalogue's cost is as old as the release, and has no time.
+            "cost": (now_ms - answer.cost_as_of_ms, is_cost(inputs.cost_minor)),
             "stock": (inputs.stock_age_ms, stock_young),
             "competitors": (oldest, sold_elsewhere),
             "demand": (inputs.demand_age_ms, demand_young & ~np.isnan(inputs.units_per_day)),

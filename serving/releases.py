@@ -8,9 +8,10 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
 
-from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
+from serving.adapters.business import open_business_systems
 from serving.adapters.faiss import FaissIndex, load_index
 from serving.adapters.feeds import GrpcCalendar, GrpcCompetitors, GrpcDemand
 from serving.adapters.history_store import HistoryStore
@@ -26,7 +27,7 @@ from serving.recommend.call import Deps
 from serving.recommend.feed_ports import PriceFeeds
 from serving.recommend.feeds import FeedCache
 from serving.recommend.lookups import OfferCache
-from serving.recommend.ports import BusinessSystems, ImpressionLog, LoadedRelease, ReleaseTables
+from serving.recommend.ports import ImpressionLog, LoadedRelease, ReleaseTables
 from serving.settings import Settings
 from shop.errors import DependencyError, NotFound, ReleaseRejected
 from shop.release import HISTORIES_FILE
@@ -103,7 +104,9 @@ class Releases:
             schema=tables.schema,
         )
         stack.push_async_callback(models.close)
-        systems = _open_systems(stack, settings, tables.catalogue.currency)
+        systems = open_business_systems(
+            stack, asdict(settings.business), currency=tables.catalogue.currency
+        )
         offers = OfferCache(tables.catalogue, systems, settings.recommend.offers, time.monotonic)
         stack.push_async_callback(offers.close)
         feeds = FeedCache(
@@ -160,15 +163,6 @@ def _take_in(histories: HistoryStore, folder: Path, snapshot: str) -> None:
     else:
         if taken:
             logger.info("%d shoppers of %s were new", taken, folder.name)
-
-
-def _open_systems(stack: AsyncExitStack, settings: Settings, currency: str) -> BusinessSystems:
-    inventory = GrpcInventory(settings.business.inventory)
-    pricing = GrpcPricing(settings.business.pricing, currency=currency)
-    promotions = GrpcPromotions(settings.business.promotions)
-    for system in (inventory, pricing, promotions):
-        stack.push_async_callback(system.close)
-    return BusinessSystems(inventory, pricing, promotions)
 
 
 def _open_feeds(stack: AsyncExitStack, settings: Settings, currency: str) -> PriceFeeds:

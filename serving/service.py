@@ -121,6 +121,7 @@ class Service:
                 continue
             self.releases.take_over()
             self.telemetry.serves(successor.release)
+            self.telemetry.watch_offers(successor.deps.offers)
             return successor
 
     async def follow_rules(self) -> None:
@@ -206,6 +207,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         telemetry.watch_feedback(log)
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
+        telemetry.watch_offers(deps.offers)
         rule_books = RuleBooks(settings, telemetry)
         await rule_books.open(deps)
         yield Service(

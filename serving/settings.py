@@ -95,6 +95,8 @@ class BusinessSettings:
     inventory: str = "127.0.0.1:9101"
     pricing: str = "127.0.0.1:9101"
     promotions: str = "127.0.0.1:9101"
+    costs: str = "127.0.0.1:9101"
+    supply: str = "127.0.0.1:9101"
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -214,7 +216,7 @@ def load_settings(file: Path | None, environment: Mapping[str, str] | None = Non
     """
     table = {} if file is None else _read_toml(file)
     _merge(table, _from_environment(os.environ if environment is None else environment))
-    settings: Settings = _built(Settings, table, "")
+    settings: Settings = _built(Settings(), table, "")
     return settings
 
 
@@ -252,23 +254,23 @@ def _merge(table: dict[str, Any], over: dict[str, Any]) -> None:
             table[key] = value
 
 
-def _built(kind: Any, table: dict[str, Any], path: str) -> Any:
-    """An instance of the dataclass `kind`; `path` is where in the file we are, like `door.`"""
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    secret = _secrets(kind)
+def _built(defaults: Any, table: dict[str, Any], path: str) -> Any:
+    """`defaults` with what `table` says; `path` is where in the file we are, like `door.`"""
+    known = {f.name: getattr(defaults, f.name) for f in dataclasses.fields(defaults)}
+    hints = typing.get_type_hints(type(defaults))
+    secret = _secrets(defaults)
     values: dict[str, Any] = {}
     for key, raw in table.items():
-        if key not in fields:
+        if key not in known:
             shown = _NOT_SHOWN if secret else repr(raw)  # it may be the secret under a wrong name
             raise SettingsRejected(
-                f"{path}{key} = {shown}: unknown setting; allowed: {', '.join(sorted(fields))}"
+                f"{path}{key} = {shown}: unknown setting; allowed: {', '.join(sorted(known))}"
             )
         if key in secret and not isinstance(raw, str):
             raise SettingsRejected(f"{path}{key} = {_NOT_SHOWN}: must be a text")
-        values[key] = _value(hints[key], raw, f"{path}{key}")
+        values[key] = _value(hints[key], known[key], raw, f"{path}{key}")
     try:
-        return kind(**values)
+        return dataclasses.replace(defaults, **values)
     except ValueError as error:  # a bound of the dataclass; names the field first
         name, _, allowed = str(error).partition(":")
         value = _NOT_SHOWN if name in secret else repr(values.get(name, "(default)"))
@@ -280,12 +282,12 @@ def _secrets(kind: Any) -> set[str]:
     return {f.name for f in dataclasses.fields(kind) if f.metadata.get("secret")}
 
 
-def _value(hint: Any, raw: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(hint):
+def _value(hint: Any, default: Any, raw: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(default):
         if not isinstance(raw, dict):
-            shown = _NOT_SHOWN if _secrets(hint) else repr(raw)
+            shown = _NOT_SHOWN if _secrets(default) else repr(raw)
             raise SettingsRejected(f"{path} = {shown}: must be a table [{path}]")
-        return _built(hint, raw, f"{path}.")
+        return _built(default, raw, f"{path}.")
     origin = typing.get_origin(hint)
     if origin is Literal:
         allowed = typing.get_args(hint)

@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from serving.adapters.feedback_log import FeedbackLog
+from serving.recommend.lookups import OfferCache
 from serving.recommend.prices import PriceAnswer
 from serving.recommend.request import Answer, Degradation, Stage
 
@@ -67,6 +68,9 @@ class Telemetry:
         self._rule_faults = Counter(
             "vitrine_rule_book_failures", "Rule books that could not be used", **self._here
         )
+
+        self._questions = _QuestionCounts()
+        self.registry.register(self._questions)
 
     @property
     def _here(self) -> dict[str, Any]:
@@ -124,6 +128,10 @@ class Telemetry:
         """Shows the log's own counts."""
         self.registry.register(_FeedbackCounts(log))
 
+    def watch_offers(self, offers: OfferCache) -> None:
+        """Shows what became of the questions to the shop's systems; replaces the cache before."""
+        self._questions.of = offers
+
     def serve_metrics(self, host: str, port: int) -> int:
         """Answers `/metrics` on `host`; the port it got. Raises OSError if the port is taken."""
         server, _ = start_http_server(port, addr=host, registry=self.registry)
@@ -158,3 +166,34 @@ class _FeedbackCounts(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"vitrine_{name}", help_text, waiting)
+
+
+class _QuestionCounts(Collector):
+    """Reads an offer cache's counts whenever somebody asks for metrics."""
+
+    def __init__(self) -> None:
+        self.of: OfferCache | None = None  # None: nothing is served yet
+
+    def collect(self) -> Iterable[Metric]:
+        """By system, which the reasons of degraded answers do not always tell apart."""
+        asked = CounterMetricFamily(
+            "vitrine_questions", "Bulk questions to the shop's systems", labels=("system",)
+        )
+        failed = CounterMetricFamily(
+            "vitrine_question_failures", "Of them, without a usable answer", labels=("system",)
+        )
+        second = CounterMetricFamily(
+            "vitrine_second_calls", "Hedges and retries beyond them", labels=("system",)
+        )
+        left_alone = GaugeMetricFamily(
+            "vitrine_system_left_alone",
+            "1: it keeps failing and is only probed",
+            labels=("system",),
+        )
+        counts = {} if self.of is None else self.of.questions
+        for system, questions in counts.items():
+            asked.add_metric((system,), questions.asked)
+            failed.add_metric((system,), questions.failed)
+            second.add_metric((system,), questions.second_calls)
+            left_alone.add_metric((system,), questions.is_left_alone)
+        return asked, failed, second, left_alone

@@ -1,4 +1,4 @@
-"""Offers: candidates with price, stock and promotion as of now.
+"""Offers: candidates with price, stock, promotion, cost and supply as of now.
 
 Shapes: N candidates, aligned with `Candidates.rows`.
 """
@@ -22,8 +22,9 @@ class Offers:
     stock_tracked: NDArray[np.bool_]  # [N] False: the shop does not count this product
     stock_known: NDArray[np.bool_]  # [N] False: no stock figure young enough
     stock_as_of_ms: NDArray[np.int64]  # [N]
-    cost_minor: NDArray[np.int64]  # [N]
-    backorder_risk: NDArray[np.float32]  # [N] 0..1; NaN = unknown
+    cost_minor: NDArray[np.int64]  # [N] what the shop pays itself
+    # [N] chance that the shopper has to wait, 0..1; NaN = unknown
+    backorder_risk: NDArray[np.float32]
 
     def __len__(self) -> int:
         return int(self.rows.size)

@@ -1,10 +1,10 @@
-"""Back-ends: the shop's inventory, price and promotion systems and its feeds as real gRPC servers.
+"""Back-ends: the shop's own systems, and the feeds of its price suggestions, as real gRPC servers.
 
     python -m simulator.backends --products DIR/products.parquet --ports-file ports.json
 
 Each system on a port of its own and their switches (faults, stock, prices) on another, one process,
-loopback only. Each system can be made slow, flaky, silent, wrong or dead while it runs. The values
-are `simulator.stockroom`'s, the faults' meaning is `simulator.faults`'.
+loopback only. Each system can be made slow, flaky, silent, wrong or dead while it runs. What they
+answer is in `simulator.systems` and `simulator.feeds`, what the faults mean in `simulator.faults`.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from serving.proto import business_pb2 as pb
 from serving.proto import business_pb2_grpc as rpc
 from serving.proto import feeds_pb2_grpc as feeds_rpc
 from shop.errors import DataRejected, DependencyUnavailable
-from simulator.faults import FEEDS, SYSTEMS, Ailment, checked_faults, garbled
+from simulator.faults import FEEDS, SYSTEMS, Ailment, checked_faults
 from simulator.feeds import MarketSwitch, World, add_feed
 from simulator.forecast import Forecast, no_forecast
 from simulator.market import Market
@@ -33,9 +33,7 @@ from simulator.process import die_with_parent, tell_ports, until_told_to_end
 from simulator.sales_log import forecast_beside
 from simulator.settings import WorldSettings
 from simulator.stockroom import StockRoom
-
-Clock = Callable[[], int]
-"""Unix milliseconds now."""
+from simulator.systems import Clock, add_system
 
 _NAMES = (*SYSTEMS, *FEEDS, "control")
 
@@ -48,63 +46,9 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class InventorySystem(rpc.InventoryServicer):
-    """Answers stock figures."""
-
-    def __init__(self, room: StockRoom, ailment: Ailment) -> None:
-        self._room, self._ailment = room, ailment
-
-    async def GetStock(
-        self, request: pb.ProductsRequest, context: grpc.aio.ServicerContext
-    ) -> pb.StockResponse:
-        await self._ailment.endure(context)
-        room, rows = self._room, self._room.rows_of(request.product_ids)
-        answer = pb.StockResponse(
-            stock=room.stock[rows].tolist(),
-            tracked=room.tracked[rows].tolist(),
-            found=(rows > 0).tolist(),
-        )
-        return garbled(answer, self._ailment.wrong_values)
-
-
-class PricingSystem(rpc.PricingServicer):
-    """Answers list prices."""
-
-    def __init__(self, room: StockRoom, ailment: Ailment) -> None:
-        self._room, self._ailment = room, ailment
-
-    async def GetPrices(
-        self, request: pb.ProductsRequest, context: grpc.aio.ServicerContext
-    ) -> pb.PricesResponse:
-        await self._ailment.endure(context)
-        room, rows = self._room, self._room.rows_of(request.product_ids)
-        answer = pb.PricesResponse(
-            price_minor=room.price_minor[rows].tolist(),
-            found=(rows > 0).tolist(),
-            currency=room.currency,
-        )
-        return garbled(answer, self._ailment.wrong_values)
-
-
-class PromotionSystem(rpc.PromotionsServicer):
-    """Answers running campaigns."""
-
-    def __init__(self, room: StockRoom, ailment: Ailment, clock: Clock) -> None:
-        self._room, self._ailment, self._clock = room, ailment, clock
-
-    async def GetPromotions(
-        self, request: pb.ProductsRequest, context: grpc.aio.ServicerContext
-    ) -> pb.PromotionsResponse:
-        await self._ailment.endure(context)
-        rows = self._room.rows_of(request.product_ids)
-        percent, campaigns = self._room.promotions(rows, self._clock())
-        answer = pb.PromotionsResponse(percent_off=percent.tolist(), campaign=campaigns)
-        return garbled(answer, self._ailment.wrong_values)
-
-
 @dataclass(slots=True)
 class Backends:
-    """The three systems and their switches. `async with Backends(room) as backends: …`
+    """The systems and their switches. `async with Backends(room) as backends: …`
 
     Ports of 0 are chosen free; `ports` tells which, by system name and "control". Start raises
     DependencyUnavailable if a wished port is taken.
@@ -172,17 +116,8 @@ class Backends:
             await server.stop(grace=None)
 
     def _add_services(self, name: str, server: grpc.aio.Server) -> None:
-        if name == "inventory":
-            system = InventorySystem(self.room, self._ailments[name])
-            rpc.add_InventoryServicer_to_server(system, server)
-        elif name == "pricing":
-            rpc.add_PricingServicer_to_server(
-                PricingSystem(self.room, self._ailments[name]), server
-            )
-        elif name == "promotions":
-            rpc.add_PromotionsServicer_to_server(
-                PromotionSystem(self.room, self._ailments[name], self.clock), server
-            )
+        if name in SYSTEMS:
+            add_system(name, server, self.room, self._ailments[name], self.clock)
         elif name in FEEDS:
             add_feed(name, server, self.world, self._ailments[name])
         else:

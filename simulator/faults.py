@@ -4,22 +4,24 @@ A dead system has no server at all, so that one is `simulator.backends`' busines
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.proto import business_pb2 as pb
 
-SYSTEMS = ("inventory", "pricing", "promotions")
+SYSTEMS = ("inventory", "pricing", "promotions", "costs", "supply")
 FEEDS = ("competitors", "demand", "calendar")
-_NONSENSE: dict[type, tuple[str, float]] = {  # the column that goes wrong, and an absurd value
-    pb.StockResponse: ("stock", -5),
-    pb.PricesResponse: ("price_minor", 0),
-    pb.PromotionsResponse: ("percent_off", float("nan")),
+_NONSENSE = {  # the column that goes wrong, and an absurd value
+    "packed_stock": -5,
+    "packed_price_minor": 0,
+    "packed_percent_off": float("nan"),
+    "packed_cost_minor": -5,
+    "packed_backorder_risk": float("nan"),
 }
-_Answer = TypeVar("_Answer", pb.StockResponse, pb.PricesResponse, pb.PromotionsResponse)
 
 
 @dataclass(slots=True)
@@ -28,11 +30,6 @@ class Ailment:
 
     chance: np.random.Generator
     settings: pb.FaultSettings = field(default_factory=pb.FaultSettings)
-
-    @property
-    def wrong_values(self) -> int:
-        """A pb.WrongValues."""
-        return self.settings.wrong_values
 
     def settings_of(self, system: str) -> pb.FaultSettings:
         """A copy that names the system."""
@@ -52,6 +49,27 @@ class Ailment:
         if now.error_rate > 0 and self.chance.random() < now.error_rate:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "a simulated fault")
 
+    def confused(self, product_ids: Sequence[str]) -> list[str]:
+        """The ids in the order in which the answer has them."""
+        is_swapped = self.settings.wrong_values == pb.WRONG_VALUES_SWAPPED
+        return list(product_ids)[::-1] if is_swapped else list(product_ids)
+
+    def packed(self, **columns: NDArray[np.generic]) -> dict[str, bytes]:
+        """The columns as they go over the wire, little-endian, made wrong or left right."""
+        wrong_values = self.settings.wrong_values
+        if wrong_values == pb.WRONG_VALUES_ABSURD:
+            columns |= {
+                name: np.full_like(values, _NONSENSE[name])
+                for name, values in columns.items()
+                if name in _NONSENSE
+            }
+        elif wrong_values == pb.WRONG_VALUES_SHORT:
+            columns = {name: values[:-1] for name, values in columns.items()}
+        return {
+            name: values.astype(values.dtype.newbyteorder("<")).tobytes()
+            for name, values in columns.items()
+        }
+
 
 def checked_faults(faults: pb.FaultSettings) -> pb.FaultSettings:
     """The same faults. Raises ValueError naming the first setting that means nothing."""
@@ -66,20 +84,3 @@ def checked_faults(faults: pb.FaultSettings) -> pb.FaultSettings:
     if faults.wrong_values not in pb.WrongValues.values():
         raise ValueError(f"wrong_values {faults.wrong_values}: unknown")
     return faults
-
-
-def garbled(answer: _Answer, wrong_values: int) -> _Answer:
-    """The answer made wrong in place, or left right."""
-    if wrong_values == pb.WRONG_VALUES_NONE:
-        return answer
-    name, nonsense = _NONSENSE[type(answer)]
-    column = getattr(answer, name)
-    values = list(column)
-    del column[:]
-    if wrong_values == pb.WRONG_VALUES_ABSURD:
-        column.extend([nonsense] * len(values))
-    elif wrong_values == pb.WRONG_VALUES_SHORT:
-        column.extend(values[:-1])
-    else:
-        column.extend(values[::-1])
-    return answer

@@ -5,7 +5,7 @@ Competitor prices and the price calendar come from `simulator.market`, the deman
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -66,7 +66,7 @@ class CompetitorFeed(rpc.CompetitorPricesServicer):
         self, request: pb.FeedRequest, context: grpc.aio.ServicerContext
     ) -> pb.CompetitorPricesResponse:
         await self._ailment.endure(context)
-        ids = _confused(self._ailment, request.product_ids)
+        ids = self._ailment.confused(request.product_ids)
         room = self._world.market.room
         offers = self._world.market.offers(room.rows_of(ids), self._world.clock())
         return _garbled(
@@ -92,7 +92,7 @@ class DemandFeed(rpc.DemandForecastServicer):
     ) -> pb.DemandForecastResponse:
         await self._ailment.endure(context)
         await self._world.is_made.wait()
-        ids = _confused(self._ailment, request.product_ids)
+        ids = self._ailment.confused(request.product_ids)
         rows, forecast = self._world.market.room.rows_of(ids), self._world.forecast
         return _garbled(
             pb.DemandForecastResponse(
@@ -116,7 +116,7 @@ class CalendarFeed(rpc.PriceCalendarServicer):
         self, request: pb.FeedRequest, context: grpc.aio.ServicerContext
     ) -> pb.PriceCalendarResponse:
         await self._ailment.endure(context)
-        ids = _confused(self._ailment, request.product_ids)
+        ids = self._ailment.confused(request.product_ids)
         room = self._world.market.room
         rows: NDArray[np.int64] = room.rows_of(ids)
         calendar = self._world.market.calendar(rows, self._world.clock())
@@ -163,12 +163,6 @@ def add_feed(name: str, server: grpc.aio.Server, world: World, ailment: Ailment)
         rpc.add_PriceCalendarServicer_to_server(CalendarFeed(world, ailment), server)
     else:
         raise ValueError(f"{name!r} is no feed")
-
-
-def _confused(ailment: Ailment, product_ids: Sequence[str]) -> list[str]:
-    """The ids in the order in which the answer has them."""
-    is_swapped = ailment.settings.wrong_values == business.WRONG_VALUES_SWAPPED
-    return list(product_ids)[::-1] if is_swapped else list(product_ids)
 
 
 def _garbled(answer: _Answer, ailment: Ailment) -> _Answer:

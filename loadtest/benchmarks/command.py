@@ -21,6 +21,7 @@ TITLES = {
     "memory": "Resident memory",
     "pipeline": "One call at a time",
     "floors": "What the arithmetic alone costs",
+    "fanout": "Five back-ends asked at once",
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "quality": "Lists against the truth of the world",

@@ -6,12 +6,13 @@ difference between its lists and these is the price of approximate search, Trito
 
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest.benchmarks.in_process import ExactIndex, InProcessModels
 from loadtest.current import current_folder, current_manifest
-from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
+from serving.adapters.business import open_business_systems
 from serving.adapters.feedback_log import FeedbackSettings
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.memory import MemoryImpressionLog
@@ -25,9 +26,9 @@ from serving.recommend.feed_ports import PriceFeeds
 from serving.recommend.feeds import FeedCache
 from serving.recommend.lookups import OfferCache
 from serving.recommend.pipeline import recommend
-from serving.recommend.ports import BusinessSystems, LoadedRelease
+from serving.recommend.ports import LoadedRelease
 from serving.recommend.request import Answer
-from serving.recommend.settings import RecommendSettings, StageBudgets
+from serving.recommend.settings import OfferSettings, RecommendSettings, StageBudgets
 from serving.stack.folder import StackState
 from shop.release import VECTORS_FILE
 from shop.scoring import ValueWeights
@@ -65,13 +66,7 @@ class Reference:
             own,
             budgets=_PATIENT,
             value=value or own.value,
-            offers=replace(own.offers, ask_ms=_PATIENT_MS),
-        )
-        addresses = self.stack.addresses
-        systems = (
-            GrpcInventory(addresses["inventory"]),
-            GrpcPricing(addresses["pricing"], currency=tables.catalogue.currency),
-            GrpcPromotions(addresses["promotions"]),
+            offers=_patient(own.offers),
         )
         feedback = FeedbackSettings()
         histories = LmdbHistories(
@@ -79,26 +74,30 @@ class Reference:
             map_bytes=feedback.history_map_bytes,
             max_shoppers=feedback.max_shoppers,
         )
-        offers = OfferCache(
-            tables.catalogue, BusinessSystems(*systems), settings.offers, time.monotonic
-        )
+        currency = tables.catalogue.currency
         release = LoadedRelease(tables, models, models, index)
-        log = MemoryImpressionLog()
+        decoder = Decoder(currency, bytes(32), self.now_ms, lambda: "none")
         nothing = PriceFeeds(MemoryCompetitors(), MemoryDemand(), MemoryCalendar())  # never asked
         feeds = FeedCache(tables.catalogue, nothing, settings.pricing, time.monotonic)
-        deps = Deps(histories, release, offers, log, settings, time.monotonic, feeds)
-        decoder = Decoder(tables.catalogue.currency, bytes(32), self.now_ms, lambda: "none")
-        try:
+        async with AsyncExitStack() as stack:
+            stack.callback(histories.close)
+            systems = open_business_systems(stack, self.stack.addresses, currency=currency)
+            offers = OfferCache(tables.catalogue, systems, settings.offers, time.monotonic)
+            stack.push_async_callback(offers.close)
+            log = MemoryImpressionLog()
+            deps = Deps(histories, release, offers, log, settings, time.monotonic, feeds)
             return [await _one(request, decoder, deps) for request in requests]
-        finally:
-            await offers.close()
-            for system in systems:
-                await system.close()
-            histories.close()
 
     def now_ms(self) -> int:
         """The shop's time."""
         return time.time_ns() // 1_000_000 + self.clock_offset_ms
+
+
+def _patient(own: OfferSettings) -> OfferSettings:
+    systems = ("stock", "price", "promotion", "cost", "supply")
+    return replace(
+        own, **{name: replace(getattr(own, name), ask_ms=_PATIENT_MS) for name in systems}
+    )
 
 
 async def _one(request: pb.RecommendRequest, decoder: Decoder, deps: Deps) -> Answer:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from serving.adapters.history_records import extended
 from serving.recommend.ports import (
+    Costs,
     Discounts,
     EventReceipt,
     Impression,
@@ -22,9 +23,10 @@ from serving.recommend.ports import (
     ShopperEvent,
     Stock,
     StoredHistory,
+    SupplyRisks,
 )
 from shop.catalogue import NO_PRODUCT
-from shop.errors import DependencyError
+from shop.errors import DependencyError, DependencyUnavailable
 from shop.events import HISTORY_TYPES
 from shop.features import ShopperFeatures
 
@@ -34,6 +36,7 @@ class Temper:
     """How a twin behaves."""
 
     failure: DependencyError | None = None
+    refusals: int = 0  # so many questions are refused, then it answers
     stalls: bool = False
     ask_count: int = 0
 
@@ -45,6 +48,9 @@ class Temper:
             await asyncio.Event().wait()
         if self.failure is not None:
             raise self.failure
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise DependencyUnavailable("twin", "refused")
 
 
 @dataclass(slots=True, eq=False)
@@ -204,6 +210,38 @@ class MemoryPromotions(Temper):
         await self.act()
         percent = [self.percent_off.get(product_id, 0.0) for product_id in product_ids]
         return Discounts(np.array(percent, dtype=np.float32))
+
+
+@dataclass(slots=True, eq=False)
+class MemoryCosts(Temper):
+    """Unit costs in a dictionary; missing = not found."""
+
+    cost_minor: dict[str, int] = field(default_factory=dict)
+
+    async def costs(self, product_ids: Sequence[str], *, timeout_s: float) -> Costs:
+        """One bulk call."""
+        await self.act()
+        costs = [self.cost_minor.get(product_id, 0) for product_id in product_ids]
+        found = [product_id in self.cost_minor for product_id in product_ids]
+        return Costs(np.array(costs, dtype=np.int64), np.array(found, dtype=np.bool_))
+
+
+@dataclass(slots=True, eq=False)
+class MemorySupply(Temper):
+    """Back-order risk and days to wait in a dictionary; missing = not found."""
+
+    risk_and_days: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    async def supply_risks(self, product_ids: Sequence[str], *, timeout_s: float) -> SupplyRisks:
+        """One bulk call."""
+        await self.act()
+        known = [self.risk_and_days.get(product_id, (0.0, 0.0)) for product_id in product_ids]
+        found = [product_id in self.risk_and_days for product_id in product_ids]
+        return SupplyRisks(
+            backorder_risk=np.array([risk for risk, _ in known], dtype=np.float32),
+            days_to_restock=np.array([days for _, days in known], dtype=np.float32),
+            found=np.array(found, dtype=np.bool_),
+        )
 
 
 @dataclass(slots=True, eq=False)

@@ -14,9 +14,14 @@ class CircuitBreaker:
         self._next_probe_s = 0.0
         self._probing = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the system is left alone, but for probes."""
+        return self._failed_in_a_row >= self._failures
+
     def allows(self) -> bool:
         """Whether to ask now. After True, `note` must say how it went."""
-        if self._failed_in_a_row < self._failures:
+        if not self.is_open:
             return True
         if self._probing or self._clock() < self._next_probe_s:
             return False

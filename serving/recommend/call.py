@@ -42,7 +42,7 @@ class Deps:
             tables.popular_rows, tables.popularity, tables.catalogue.category_codes
         )
         object.__setattr__(self, "popularity", popularity)
-        masks = FilterMasks(tables.catalogue, self.offers, ttl_ms=self.settings.offers.ttl_ms)
+        masks = FilterMasks(tables.catalogue, self.offers, ttl_ms=self.settings.offers.price.ttl_ms)
         object.__setattr__(self, "filter_masks", masks)
 
 

@@ -10,10 +10,10 @@ Shapes: R catalogue rows, N products of a call, M rows of one question, K compet
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from serving.deadline import Clock
 from serving.recommend.breaker import CircuitBreaker
 from serving.recommend.feed_ports import CompetitorPrices, Demand, Plans, PriceFeeds
+from serving.recommend.freshness import Freshness
 from serving.recommend.price_settings import PricingSettings
-from serving.recommend.refresh import Refresh
+from serving.recommend.refresh import Refresh, Store
 from serving.recommend.request import Degradation, Losses, Stage
+from serving.recommend.second_calls import SecondCalls
 from shop.catalogue import Catalogue
 from shop.errors import DependencyUnavailable
 
@@ -51,7 +53,7 @@ class MarketView:
 class FeedCache:
     """Last known answers of the feeds. One per release, because rows are the release's.
 
-    Takes its memory (140 bytes a product) with the first look-up: most replicas never make one.
+    Takes its memory (120 bytes a product) with the first look-up: most replicas never make one.
     """
 
     def __init__(
@@ -89,8 +91,9 @@ class _FeedColumns:
         self._units, self._elasticity, self._demand_as_of = self._unknown(3)
         self._starts_at, self._lowest, self._highest, self._calendar_as_of = self._unknown(4)
         self._runs = np.zeros(catalogue.product_count + 1, dtype=np.bool_)  # [R]
+        self._freshness = Freshness(catalogue.product_count + 1)
         # Each feed with the reason that its loss has in the reply.
-        self._refreshes = (
+        self._refreshes: tuple[tuple[Refresh[Any], Degradation], ...] = (
             (
                 self._refresh(
                     lambda ids: feeds.competitors.competitor_prices(
@@ -129,24 +132,23 @@ class _FeedColumns:
 
     def _refresh(
         self,
-        ask: Callable[[list[str]], Awaitable[_Answer]],
-        store: Callable[[NDArray[np.int64], _Answer, int], None],
+        ask: Callable[[list[str]], Coroutine[Any, Any, _Answer]],
+        store: Store[_Answer],
         *,
         ask_ms: float,
         ttl_ms: int,
-    ) -> Refresh:
-        async def ask_and_store(rows: NDArray[np.int64], now_ms: int) -> None:
-            store(rows, await ask(self._catalogue.product_ids[rows].tolist()), now_ms)
-
+    ) -> Refresh[_Answer]:
         breaker = CircuitBreaker(
             self._clock,
             failures=self._settings.breaker_failures,
             open_s=self._settings.breaker_open_ms / 1000.0,
         )
         return Refresh(
-            ask_and_store,
+            lambda rows: ask(self._catalogue.product_ids[rows].tolist()),
+            store,
             breaker,
-            row_count=self._catalogue.product_count + 1,
+            SecondCalls(self._clock, share=self._settings.second_call_share),
+            self._freshness,
             ttl_ms=ttl_ms,
             ask_s=ask_ms / 1000.0,
         )

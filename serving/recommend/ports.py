@@ -109,6 +109,23 @@ class Discounts:
     percent_off: NDArray[np.float32]  # [N] 0..100
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Costs:
+    """Answer of the cost system, aligned with the question."""
+
+    cost_minor: NDArray[np.int64]  # [N] of one unit
+    found: NDArray[np.bool_]  # [N]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SupplyRisks:
+    """Answer of the supply system, aligned with the question."""
+
+    backorder_risk: NDArray[np.float32]  # [N] 0..1, chance that whoever orders now has to wait
+    days_to_restock: NDArray[np.float32]  # [N] how long they wait then
+    found: NDArray[np.bool_]  # [N]
+
+
 class InventorySystem(Protocol):
     """The shop's stock figures."""
 
@@ -129,6 +146,22 @@ class PromotionSystem(Protocol):
     """The shop's running promotions."""
 
     async def promotions(self, product_ids: Sequence[str], *, timeout_s: float) -> Discounts:
+        """One bulk call."""
+        ...
+
+
+class CostSystem(Protocol):
+    """What the shop pays itself."""
+
+    async def costs(self, product_ids: Sequence[str], *, timeout_s: float) -> Costs:
+        """One bulk call."""
+        ...
+
+
+class SupplySystem(Protocol):
+    """Whether what is sold now can be delivered."""
+
+    async def supply_risks(self, product_ids: Sequence[str], *, timeout_s: float) -> SupplyRisks:
         """One bulk call."""
         ...
 
@@ -225,8 +258,13 @@ class LoadedRelease:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BusinessSystems:
-    """The shop's own systems that know what a product costs and whether it can be had."""
+    """The shop's own systems that know what a product costs and whether it can be had.
+
+    A question may be asked twice and its answer thrown away: all of them only read.
+    """
 
     inventory: InventorySystem
     pricing: PricingSystem
     promotions: PromotionSystem
+    costs: CostSystem
+    supply: SupplySystem

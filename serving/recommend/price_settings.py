@@ -21,11 +21,16 @@ class PricingSettings:
     competitors_ttl_ms: int = 60_000  # crawled once a day: a minute old is as good as new
     demand_ttl_ms: int = 600_000
     calendar_ttl_ms: int = 5_000  # a promotion that was just planned must freeze its products
-    breaker_failures: int = 5  # as the shop's own systems
+    second_call_share: float = 0.1  # this and the breakers as with the shop's own systems
+    breaker_failures: int = 5
     breaker_open_ms: int = 1_000
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the setting first."""
+        if not 0.0 <= self.second_call_share <= 0.1:
+            raise ValueError("second_call_share: must be 0 to 0.1")
         for name in self.__slots__:
-            if name not in ("limits", "method") and not getattr(self, name) > 0:
+            if name in ("limits", "method", "second_call_share"):
+                continue
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be above 0")

@@ -52,6 +52,7 @@ class PriceAnswer:
     places: NDArray[np.int64]  # [N] in the question, of what follows
     inputs: PriceInputs  # N
     price_as_of_ms: NDArray[np.int64]  # [N]
+    cost_as_of_ms: NDArray[np.float64]  # [N] 0: the catalogue's; NaN: no cost is known
     suggestions: PriceSuggestions  # N
     degraded: tuple[tuple[str, Degradation], ...]
     stage_ms: Mapping[str, float]
@@ -76,7 +77,8 @@ async def suggest(ask: PriceAsk, deps: Deps, deadline: Deadline) -> PriceAnswer:
     with times.timed(Stage.PRICING.value):
         priced = np.flatnonzero(offers.price_known & (offers.list_price_minor > 0))
         offers = offers.taken(priced)
-        inputs = _inputs(offers, _taken(market, priced), catalogue, ask.now_ms)
+        cost_as_of_ms = deps.offers.cost_as_of_ms(offers.rows, ask.now_ms)
+        inputs = _inputs(offers, cost_as_of_ms, _taken(market, priced), catalogue, ask.now_ms)
         suggestions = suggest_prices(inputs, settings.limits, settings.method)
     return PriceAnswer(
         ask=ask,
@@ -85,6 +87,7 @@ async def suggest(ask: PriceAsk, deps: Deps, deadline: Deadline) -> PriceAnswer:
         places=known[priced],
         inputs=inputs,
         price_as_of_ms=offers.price_as_of_ms,
+        cost_as_of_ms=cost_as_of_ms,
         suggestions=suggestions,
         degraded=tuple(losses.found),
         stage_ms=times.by_stage() | {Stage.TOTAL.value: times.total_ms()},
@@ -108,16 +111,20 @@ def _taken(market: MarketView, positions: NDArray[np.intp]) -> MarketView:
     return MarketView(**{name: getattr(market, name)[positions] for name in MarketView.__slots__})
 
 
-def _inputs(offers: Offers, market: MarketView, catalogue: Catalogue, now_ms: int) -> PriceInputs:
+def _inputs(
+    offers: Offers,
+    cost_as_of_ms: NDArray[np.float64],
+    market: MarketView,
+    catalogue: Catalogue,
+    now_ms: int,
+) -> PriceInputs:
     rows = offers.rows
     stock_told = offers.stock_known & offers.stock_tracked
     return PriceInputs(
         current_minor=offers.list_price_minor,
         # Without a list price to compare with, the relative limits leave no room: the price stays.
         list_minor=np.maximum(catalogue.list_price_minor[rows], 1),
-        # Where the purchase cost is unknown, an offer has a usual one: good to rank by, not to
-        # promise a margin by.
-        cost_minor=np.where(catalogue.cost_known[rows], offers.cost_minor, np.nan),
+        cost_minor=np.where(np.isnan(cost_as_of_ms), np.nan, offers.cost_minor),
         competitor_minor=market.competitor_minor,
         competitor_age_ms=now_ms - market.competitor_as_of_ms,
         units_per_day=market.units_per_day,

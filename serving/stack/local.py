@@ -17,7 +17,7 @@ from serving.stack.up import Planned, Prepared
 from serving.triton.status import STATUS_FILE, read_status
 
 _DOOR_FILE = "door.json"  # in run/; written when the door is open
-BUSINESS_SYSTEMS = ("inventory", "pricing", "promotions")
+BUSINESS_SYSTEMS = ("inventory", "pricing", "promotions", "costs", "supply")
 FEEDS = ("competitors", "demand", "calendar")  # simulated together with the systems
 
 

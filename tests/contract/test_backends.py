@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,10 +18,12 @@ import pytest
 from serving.proto import business_pb2 as pb
 from serving.proto import business_pb2_grpc as rpc
 from shop.errors import DataRejected, DependencyUnavailable
+from shop.question import ids_crc32
 from simulator.backends import Backends, open_stock_room
 from simulator.campaigns import percent_off, product_keys
 from simulator.faults import FEEDS, SYSTEMS
 from simulator.stockroom import StockRoom
+from simulator.supply import UNITS_PER_DAY
 from simulator.tables import products_table
 from simulator.world import WorldSettings, build_world
 
@@ -74,6 +77,14 @@ class Shop:
         async with self._channel("promotions") as channel:
             return await rpc.PromotionsStub(channel).GetPromotions(_asked(ids), timeout=5.0)
 
+    async def costs(self, ids: list[str] = IDS) -> pb.CostsResponse:
+        async with self._channel("costs") as channel:
+            return await rpc.CostsStub(channel).GetCosts(_asked(ids), timeout=5.0)
+
+    async def supply(self, ids: list[str] = IDS) -> pb.SupplyResponse:
+        async with self._channel("supply") as channel:
+            return await rpc.SupplyStub(channel).GetSupply(_asked(ids), timeout=5.0)
+
     async def ail(self, system: str, **faults: float) -> None:
         async with self._channel("control") as channel:
             settings = pb.FaultSettings(system=system, **faults)
@@ -100,6 +111,16 @@ class Shop:
         return grpc.aio.insecure_channel(f"127.0.0.1:{self.ports[system]}")
 
 
+def numbers(packed: bytes, kind: str = "<i8") -> list[float]:
+    """What a packed column says."""
+    return np.frombuffer(packed, kind).tolist()
+
+
+def yes_and_no(packed: bytes) -> list[bool]:
+    """What a packed column of bytes says."""
+    return [byte != 0 for byte in packed]
+
+
 def _asked(ids: list[str]) -> pb.ProductsRequest:
     return pb.ProductsRequest(product_ids=ids)
 
@@ -117,12 +138,20 @@ def test_answers_are_those_of_the_products_table(products: Path) -> None:
 
     async def check(shop: Shop) -> None:
         stock, prices = await shop.stock(), await shop.prices()
-        assert list(stock.found) == [True, False, True]
-        assert list(stock.tracked) == [True, False, False]
-        assert stock.stock[0] == table["stock"][0].as_py()
-        assert list(prices.found) == [True, False, True]
-        assert prices.price_minor[2] == table["price_minor"][2].as_py()
+        assert yes_and_no(stock.packed_found) == [True, False, True]
+        assert yes_and_no(stock.packed_tracked) == [True, False, False]
+        assert numbers(stock.packed_stock)[0] == table["stock"][0].as_py()
+        assert yes_and_no(prices.packed_found) == [True, False, True]
+        assert numbers(prices.packed_price_minor)[2] == table["price_minor"][2].as_py()
         assert prices.currency == "EUR"
+        costs, supply = await shop.costs(), await shop.supply()
+        assert yes_and_no(costs.packed_found) == [True, False, True]
+        assert numbers(costs.packed_cost_minor)[0] == table["cost_minor"][0].as_py()
+        assert yes_and_no(supply.packed_found) == [True, False, True]
+        days = numbers(supply.packed_days_to_restock, "<f4")
+        assert days[0] == table["supply_days"][0].as_py()
+        for answer in (stock, prices, costs, supply):
+            assert answer.ids_crc32 == ids_crc32(IDS)
 
     against(products, check)
 
@@ -133,18 +162,56 @@ def test_promotions_are_the_campaigns_of_id_and_time(products: Path) -> None:
     async def check(shop: Shop) -> None:
         answer = await shop.promotions([*ids, "nobody"])
         true = percent_off(product_keys(ids), NOON_MS, seed=7).tolist()
-        assert list(answer.percent_off) == [*true, 0.0]
+        percents = numbers(answer.packed_percent_off, "<f4")
+        assert percents == [*true, 0.0]
         assert 0.02 < sum(percent > 0 for percent in true) / len(true) < 0.2
-        for percent, campaign in zip(answer.percent_off, answer.campaign, strict=True):
+        for percent, campaign in zip(percents, answer.campaign, strict=True):
             assert (percent > 0) == (campaign != "")
 
     against(products, check)
 
 
+def test_back_order_risk_follows_stock_and_the_days_until_more_comes(products: Path) -> None:
+    table = pq.read_table(products)
+    ids, days = (table[name].to_pylist() for name in ("product_id", "supply_days"))
+
+    async def check(shop: Shop) -> None:
+        units = [0, 0, 5, *[3] * (len(ids) - 3)]
+        await shop.set_stock(ids, units)
+        answer = await shop.supply(ids)
+        risks = numbers(answer.packed_backorder_risk, "<f4")
+        assert all(yes_and_no(answer.packed_found))
+        assert risks[:2] == [1.0, 1.0]  # who orders what is gone has to wait
+        draws = np.random.default_rng(1).poisson(UNITS_PER_DAY * np.array(days), (20_000, len(ids)))
+        np.testing.assert_allclose(risks, (draws >= units).mean(axis=0), atol=0.02)
+
+    against(products, check)
+
+
+def test_what_is_not_counted_never_runs_out_and_an_unknown_supply_is_not_found(
+    products: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(products)
+    days = [None, *table["supply_days"].to_pylist()[1:]]
+    at = table.column_names.index("supply_days")
+    pq.write_table(
+        table.set_column(at, "supply_days", pa.array(days, pa.int32())),
+        tmp_path / "products.parquet",
+    )
+    (tmp_path / "manifest.json").write_text('{"currency": "EUR"}')
+
+    async def check(shop: Shop) -> None:
+        answer = await shop.supply()
+        assert yes_and_no(answer.packed_found) == [False, False, True]
+        assert numbers(answer.packed_backorder_risk, "<f4")[2] == 0.0  # the third is not tracked
+
+    against(tmp_path / "products.parquet", check)
+
+
 def test_no_products_get_an_empty_answer(products: Path) -> None:
     async def check(shop: Shop) -> None:
-        assert len((await shop.stock([])).stock) == 0
-        assert len((await shop.promotions([])).percent_off) == 0
+        assert (await shop.stock([])).packed_stock == b""
+        assert (await shop.promotions([])).packed_percent_off == b""
 
     against(products, check)
 
@@ -206,15 +273,21 @@ def test_wrong_values_are_absurd_short_or_swapped_as_told(products: Path) -> Non
     ids = [f"P{row:06d}" for row in range(1, 101)]
 
     async def check(shop: Shop) -> None:
-        right = list((await shop.prices(ids)).price_minor)
+        right = numbers((await shop.prices(ids)).packed_price_minor)
         await shop.ail("pricing", wrong_values=pb.WRONG_VALUES_SWAPPED)
-        assert list((await shop.prices(ids)).price_minor) == right[::-1]
+        swapped = await shop.prices(ids)
+        assert numbers(swapped.packed_price_minor) == right[::-1]
+        assert swapped.ids_crc32 == ids_crc32(ids[::-1])
         await shop.ail("pricing", wrong_values=pb.WRONG_VALUES_SHORT)
-        assert list((await shop.prices(ids)).price_minor) == right[:-1]
-        await shop.ail("inventory", wrong_values=pb.WRONG_VALUES_ABSURD)
-        assert set((await shop.stock(ids)).stock) == {-5}
-        await shop.ail("promotions", wrong_values=pb.WRONG_VALUES_ABSURD)
-        assert all(percent != percent for percent in (await shop.promotions(ids)).percent_off)
+        assert numbers((await shop.prices(ids)).packed_price_minor) == right[:-1]
+        for system in ("inventory", "promotions", "costs", "supply"):
+            await shop.ail(system, wrong_values=pb.WRONG_VALUES_ABSURD)
+        assert set(numbers((await shop.stock(ids)).packed_stock)) == {-5}
+        assert set(numbers((await shop.costs(ids)).packed_cost_minor)) == {-5}
+        percents = numbers((await shop.promotions(ids)).packed_percent_off, "<f4")
+        assert all(percent != percent for percent in percents)
+        risks = numbers((await shop.supply(ids)).packed_backorder_risk, "<f4")
+        assert all(risk != risk for risk in risks)
 
     against(products, check)
 
@@ -249,8 +322,8 @@ def test_stock_and_prices_can_be_changed(products: Path) -> None:
         assert await shop.set_stock(["P000003", "nobody"], [0, 5]) == ["nobody"]
         assert await shop.set_prices(["P000001"], [1_234]) == []
         stock, prices = await shop.stock(), await shop.prices()
-        assert (stock.stock[2], stock.tracked[2]) == (0, True)
-        assert prices.price_minor[0] == 1_234
+        assert (numbers(stock.packed_stock)[2], stock.packed_tracked[2]) == (0, True)
+        assert numbers(prices.packed_price_minor)[0] == 1_234
         status = await status_of(shop.set_prices(["P000001"], []))
         assert status == grpc.StatusCode.INVALID_ARGUMENT
 

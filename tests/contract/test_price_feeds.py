@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from serving.adapters.business import GrpcInventory, GrpcPricing, GrpcPromotions
+from serving.adapters.business import open_business_systems
 from serving.adapters.feeds import GrpcCalendar, GrpcCompetitors, GrpcDemand
 from serving.deadline import Deadline
 from serving.price_reply import encode_prices
@@ -23,8 +23,7 @@ from serving.proto import recommendations_pb2 as pb
 from serving.recommend.call import Deps
 from serving.recommend.feed_ports import PriceFeeds
 from serving.recommend.feeds import FeedCache
-from serving.recommend.lookups import OfferCache
-from serving.recommend.ports import BusinessSystems
+from serving.recommend.lookups import LOST_BY, OfferCache
 from serving.recommend.price_settings import PricingSettings
 from serving.recommend.prices import PriceAnswer, PriceAsk, suggest
 from shop.catalogue import Catalogue
@@ -130,18 +129,17 @@ def _market(
     at = {name: f"127.0.0.1:{port}" for name, port in backends.ports.items()}
     competitors = GrpcCompetitors(at["competitors"], currency="EUR")
     demand, calendar = GrpcDemand(at["demand"]), GrpcCalendar(at["calendar"], currency="EUR")
-    systems = (
-        GrpcInventory(at["inventory"]),
-        GrpcPricing(at["pricing"], currency="EUR"),
-        GrpcPromotions(at["promotions"]),
-    )
+    systems = open_business_systems(stack, at, currency="EUR")
     shop = a_shop(COUNT)
     catalogue = _catalogue(shop.deps.release.tables.catalogue, products)
-    pricing = PricingSettings(limits=limits)
-    settings = replace(shop.deps.settings, pricing=pricing)
-    offers = OfferCache(catalogue, BusinessSystems(*systems), settings.offers, time.monotonic)
+    # The shop's own systems are asked for the first time, beside other tests; the feeds ail here.
+    pricing = PricingSettings(limits=limits, lookups_ms=1_000.0)
+    own = shop.deps.settings.offers
+    patient = {name: replace(getattr(own, name), ask_ms=1_000.0) for name in LOST_BY}
+    settings = replace(shop.deps.settings, pricing=pricing, offers=replace(own, **patient))
+    offers = OfferCache(catalogue, systems, settings.offers, time.monotonic)
     feeds = FeedCache(catalogue, PriceFeeds(competitors, demand, calendar), pricing, time.monotonic)
-    for each in (competitors, demand, calendar, *systems, offers, feeds):
+    for each in (competitors, demand, calendar, offers, feeds):
         stack.push_async_callback(each.close)
     tables = replace(shop.deps.release.tables, catalogue=catalogue)
     deps = replace(

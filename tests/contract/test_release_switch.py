@@ -23,6 +23,7 @@ from serving.service import Service, open_service
 from serving.settings import BusinessSettings, Settings, TritonSettings
 from serving.stack.ports import free_port
 from shop.errors import NotFound, ReleaseRejected
+from shop.question import ids_crc32
 from shop.release import HISTORIES_FILE, INDEX_FILE, VECTORS_FILE
 from tests.contract.small_release import KEY, a_release, sign
 from tests.contract.test_triton_adapter import Twin
@@ -31,22 +32,44 @@ from tests.unit.small_shop import an_ask
 LOOK_S = 15.0
 
 
-class Shop(rpc.InventoryServicer, rpc.PricingServicer, rpc.PromotionsServicer):
+class Shop(
+    rpc.InventoryServicer,
+    rpc.PricingServicer,
+    rpc.PromotionsServicer,
+    rpc.CostsServicer,
+    rpc.SupplyServicer,
+):
     """Has plenty of everything, at 12.00."""
 
     async def GetStock(self, request: pb.ProductsRequest, context: Any) -> pb.StockResponse:
-        count = len(request.product_ids)
-        return pb.StockResponse(stock=[9] * count, tracked=[True] * count, found=[True] * count)
+        yes = [True] * len(request.product_ids)
+        return pb.StockResponse(
+            stock=[9] * len(yes), tracked=yes, found=yes, ids_crc32=ids_crc32(request.product_ids)
+        )
 
     async def GetPrices(self, request: pb.ProductsRequest, context: Any) -> pb.PricesResponse:
-        count = len(request.product_ids)
-        return pb.PricesResponse(price_minor=[1_200] * count, found=[True] * count, currency="EUR")
+        count, check = len(request.product_ids), ids_crc32(request.product_ids)
+        return pb.PricesResponse(
+            price_minor=[1_200] * count, found=[True] * count, currency="EUR", ids_crc32=check
+        )
 
     async def GetPromotions(
         self, request: pb.ProductsRequest, context: Any
     ) -> pb.PromotionsResponse:
-        count = len(request.product_ids)
-        return pb.PromotionsResponse(percent_off=[0.0] * count, campaign=[""] * count)
+        count, check = len(request.product_ids), ids_crc32(request.product_ids)
+        return pb.PromotionsResponse(percent_off=[0.0] * count, ids_crc32=check)
+
+    async def GetCosts(self, request: pb.ProductsRequest, context: Any) -> pb.CostsResponse:
+        count, check = len(request.product_ids), ids_crc32(request.product_ids)
+        return pb.CostsResponse(
+            cost_minor=[700] * count, found=[True] * count, currency="EUR", ids_crc32=check
+        )
+
+    async def GetSupply(self, request: pb.ProductsRequest, context: Any) -> pb.SupplyResponse:
+        none, check = [0.0] * len(request.product_ids), ids_crc32(request.product_ids)
+        return pb.SupplyResponse(
+            backorder_risk=none, days_to_restock=none, found=[True] * len(none), ids_crc32=check
+        )
 
 
 class PickyTriton(Twin):
@@ -89,6 +112,8 @@ async def running(root: Path, **more: Any) -> AsyncIterator[tuple[Service, Picky
         rpc.add_InventoryServicer_to_server,
         rpc.add_PricingServicer_to_server,
         rpc.add_PromotionsServicer_to_server,
+        rpc.add_CostsServicer_to_server,
+        rpc.add_SupplyServicer_to_server,
     ):
         add(shop, server)
     address = f"127.0.0.1:{port}"
@@ -101,7 +126,7 @@ async def running(root: Path, **more: Any) -> AsyncIterator[tuple[Service, Picky
     settings = Settings(
         state_dir=root,
         triton=TritonSettings(f"127.0.0.1:{triton_port}"),
-        business=BusinessSettings(address, address, address),
+        business=BusinessSettings(address, address, address, address, address),
         **more,
     )
     try:

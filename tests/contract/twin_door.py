@@ -23,7 +23,7 @@ from serving.app import serve
 from serving.deployments import DoorGateway
 from serving.gateway import OpenService
 from serving.recommend.lookups import OfferCache
-from serving.recommend.ports import BusinessSystems, EventReceipt, ShopperEvent
+from serving.recommend.ports import EventReceipt, ShopperEvent
 from serving.recommend.settings import StageBudgets
 from serving.service import Service
 from serving.settings import DoorSettings, Settings
@@ -78,7 +78,7 @@ async def open_twins(folder: Path) -> AsyncIterator[Service]:
     settings = replace(PLAIN, budgets=StageBudgets(total_ms=2_000.0, ranking_ms=60_000.0))
     offers = OfferCache(
         shop.deps.release.tables.catalogue,
-        BusinessSystems(shop.inventory, shop.pricing, shop.promotions),
+        shop.systems,
         settings.offers,
         time.monotonic,
     )

@@ -61,6 +61,8 @@ def test_killing_triton_under_load_fails_no_call_and_marks_the_plainer_lists(
         ("inventory", "STALE_STOCK"),
         ("pricing", "STALE_PRICE"),
         ("promotions", "DEFAULT_OFFER"),
+        ("costs", "DEFAULT_OFFER"),
+        ("supply", "DEFAULT_OFFER"),
     ],
 )
 @pytest.mark.parametrize(
@@ -72,8 +74,9 @@ def test_killing_triton_under_load_fails_no_call_and_marks_the_plainer_lists(
         {"error_rate": 1.0},
         {"wrong_values": "WRONG_VALUES_ABSURD"},
         {"wrong_values": "WRONG_VALUES_SHORT"},
+        {"wrong_values": "WRONG_VALUES_SWAPPED"},
     ],
-    ids=["dead", "silent", "slow", "failing", "absurd", "misshapen"],
+    ids=["dead", "silent", "slow", "failing", "absurd", "misshapen", "swapped"],
 )
 def test_a_lost_system_is_named_and_fails_no_call(
     stack: RunningStack, system: str, reason: str, ailment: dict[str, Any]

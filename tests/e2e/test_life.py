@@ -147,7 +147,8 @@ def test_status_shows_services_release_addresses_and_memory(stack: RunningStack)
     assert status["release"] == stack.prepared.release
     assert {s["name"] for s in status["services"]} == {"backends", "triton", "door"}
     assert all(s["is_ready"] for s in status["services"])
-    assert {"inventory", "pricing", "promotions", "triton", "metrics"} <= set(status["addresses"])
+    systems = {"inventory", "pricing", "promotions", "costs", "supply"}
+    assert systems | {"triton", "metrics"} <= set(status["addresses"])
     assert status["pss_bytes"] < 4e9
     shown = stack.cli("status").stdout
     assert stack.state.door in shown

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.adapters.memory import (
+    MemoryCosts,
     MemoryHistories,
     MemoryImpressionLog,
     MemoryIndex,
@@ -18,6 +19,7 @@ from serving.adapters.memory import (
     MemoryPricing,
     MemoryPromotions,
     MemoryRanker,
+    MemorySupply,
     MemoryUserTower,
 )
 from serving.adapters.memory_feeds import MemoryCalendar, MemoryCompetitors, MemoryDemand
@@ -153,10 +155,19 @@ class SmallShop:
     inventory: MemoryInventory
     pricing: MemoryPricing
     promotions: MemoryPromotions
+    costs: MemoryCosts
+    supply: MemorySupply
     competitors: MemoryCompetitors
     demand: MemoryDemand
     calendar: MemoryCalendar
     log: MemoryImpressionLog
+
+    @property
+    def systems(self) -> BusinessSystems:
+        """The shop's own systems together."""
+        return BusinessSystems(
+            self.inventory, self.pricing, self.promotions, self.costs, self.supply
+        )
 
     def answer(self, ask: Ask, *, total_s: float = 1.0) -> Answer:
         """What the pipeline answers now."""
@@ -197,7 +208,8 @@ def a_shop(
     release = LoadedRelease(
         _tables(catalogue, neighbours or next_five(count)), tower, ranker, index
     )
-    systems = BusinessSystems(inventory, pricing, promotions)
+    costs, supply = MemoryCosts(), MemorySupply()
+    systems = BusinessSystems(inventory, pricing, promotions, costs, supply)
     offers = OfferCache(catalogue, systems, settings.offers, time)
     competitors, demand = MemoryCompetitors(), MemoryDemand()
     calendar = MemoryCalendar(prices={each: (price, price) for each, price in prices.items()})
@@ -213,6 +225,8 @@ def a_shop(
         inventory,
         pricing,
         promotions,
+        costs,
+        supply,
         competitors,
         demand,
         calendar,

@@ -8,12 +8,18 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from serving.adapters.memory import MemoryInventory, MemoryPricing, MemoryPromotions
+from serving.adapters.memory import (
+    MemoryCosts,
+    MemoryInventory,
+    MemoryPricing,
+    MemoryPromotions,
+    MemorySupply,
+)
 from serving.recommend.breaker import CircuitBreaker
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import BusinessSystems, Discounts, Prices
 from serving.recommend.request import Degradation, Losses
-from serving.recommend.settings import OfferSettings
+from serving.recommend.settings import OfferSettings, SystemSettings
 from shop.catalogue import Catalogue
 from shop.errors import DependencyUnavailable
 from shop.offers import Offers
@@ -33,6 +39,8 @@ class Shelf:
     inventory: MemoryInventory
     pricing: MemoryPricing
     promotions: MemoryPromotions
+    costs: MemoryCosts
+    supply: MemorySupply
     losses: Losses
 
     async def ask(self, rows: np.ndarray = ROWS, *, within_s: float = 0.01) -> Offers:
@@ -56,9 +64,19 @@ def a_shelf(settings: OfferSettings | None = None, catalogue: Catalogue | None =
     inventory = MemoryInventory(units=dict.fromkeys(ids, 9))
     pricing = MemoryPricing(price_minor=dict(zip(ids, prices, strict=True)))
     promotions = MemoryPromotions()
-    systems = BusinessSystems(inventory, pricing, promotions)
+    costs, supply = MemoryCosts(), MemorySupply()
+    systems = BusinessSystems(inventory, pricing, promotions, costs, supply)
     cache = OfferCache(catalogue, systems, settings or OfferSettings(), time)
-    return Shelf(cache, time, inventory, pricing, promotions, Losses())
+    return Shelf(cache, time, inventory, pricing, promotions, costs, supply, Losses())
+
+
+def with_pricing(pricing: MemoryPricing, *, count: int = 3) -> tuple[OfferCache, Time]:
+    """A cache whose other systems know nothing, and answer so."""
+    time = Time()
+    systems = BusinessSystems(
+        MemoryInventory(), pricing, MemoryPromotions(), MemoryCosts(), MemorySupply()
+    )
+    return OfferCache(a_catalogue(count), systems, OfferSettings(), time), time
 
 
 def test_an_offer_carries_price_stock_and_when_they_were_learnt() -> None:
@@ -142,10 +160,8 @@ class SlowPricing(MemoryPricing):
 
 
 def test_an_answer_too_late_for_one_call_serves_the_next() -> None:
-    time, catalogue = Time(), a_catalogue(3)
     pricing = SlowPricing(price_minor={"p1": 1_000, "p2": 1_000, "p3": 1_000})
-    systems = BusinessSystems(MemoryInventory(), pricing, MemoryPromotions())
-    cache = OfferCache(catalogue, systems, OfferSettings(), time)
+    cache, time = with_pricing(pricing)
 
     async def twice() -> tuple[Offers, Offers]:
         losses = Losses()
@@ -186,7 +202,7 @@ def test_a_price_never_learnt_is_not_known() -> None:
     offers = shelf.look_up()
     assert not offers.price_known.any()
     assert offers.price_as_of_ms.tolist() == [0, 0, 0]
-    assert shelf.time() == pytest.approx(0.01)
+    assert 0.008 < shelf.time() <= 0.01
 
 
 def test_a_product_that_the_price_system_dropped_is_not_sold() -> None:
@@ -236,7 +252,7 @@ def test_a_lost_promotion_leaves_the_list_price() -> None:
     shelf.promotions.percent_off = dict.fromkeys(("p1", "p2", "p3"), 50.0)
     assert shelf.look_up().price_minor.tolist() == [650, 550, 600]
     shelf.promotions.failure = LOST
-    shelf.time.pass_ms(3_000)
+    shelf.time.pass_ms(6_000)
     offers = shelf.look_up()
     assert offers.price_minor.tolist() == offers.list_price_minor.tolist() == [1_300, 1_100, 1_200]
     assert shelf.lost() == {Degradation.DEFAULT_OFFER}
@@ -277,7 +293,7 @@ def test_a_mostly_senseless_answer_is_a_lost_system() -> None:
     shelf.pricing.price_minor = dict.fromkeys(shelf.pricing.price_minor, 0)
     shelf.inventory.units = dict.fromkeys(shelf.inventory.units, -1)
     shelf.promotions.percent_off = dict.fromkeys(shelf.pricing.price_minor, float("nan"))
-    shelf.time.pass_ms(3_000)
+    shelf.time.pass_ms(6_000)
     offers = shelf.look_up(rows)
     assert offers.price_minor.tolist() == (1_000 + 100 * rows).tolist()
     assert offers.stock.tolist() == [9] * 20
@@ -304,8 +320,9 @@ class ShortPromotions(MemoryPromotions):
 
 def test_an_answer_of_another_length_is_a_lost_system() -> None:
     time, catalogue = Time(), a_catalogue(3)
-    inventory, pricing = MemoryInventory(), MemoryPricing()
-    systems = BusinessSystems(inventory, pricing, ShortPromotions())
+    systems = BusinessSystems(
+        MemoryInventory(), MemoryPricing(), ShortPromotions(), MemoryCosts(), MemorySupply()
+    )
     cache = OfferCache(catalogue, systems, OfferSettings(), time)
     losses = Losses()
     time.run(cache.look_up(ROWS, now_ms=time.now_ms, within_s=0.01, losses=losses))
@@ -319,9 +336,7 @@ class BrokenPricing(MemoryPricing):
 
 
 def test_a_bug_is_no_lost_system() -> None:
-    time, catalogue = Time(), a_catalogue(3)
-    systems = BusinessSystems(MemoryInventory(), BrokenPricing(), MemoryPromotions())
-    cache = OfferCache(catalogue, systems, OfferSettings(), time)
+    cache, time = with_pricing(BrokenPricing())
     with pytest.raises(ZeroDivisionError):
         time.run(cache.look_up(ROWS, now_ms=time.now_ms, within_s=0.01, losses=Losses()))
 
@@ -403,10 +418,12 @@ def test_five_hundred_current_rows_are_quick() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"ttl_ms": 0},
-        {"ask_ms": 0},
         {"price_max_age_ms": 1_000},
         {"stock_max_age_ms": 1_000},
+        {"cost_max_age_ms": 1_000},
+        {"supply_max_age_ms": 1_000},
+        {"backorder_patience_days": -1.0},
+        {"second_call_share": 0.2},
         {"default_margin": 1.0},
         {"breaker_failures": 0},
     ],
@@ -414,6 +431,12 @@ def test_five_hundred_current_rows_are_quick() -> None:
 def test_senseless_settings_are_refused_by_name(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         OfferSettings(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("values", [{"ttl_ms": 0}, {"ask_ms": 0.0}])
+def test_senseless_settings_of_a_system_are_refused_by_name(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        SystemSettings(**{"ttl_ms": 1_000, **values})  # type: ignore[arg-type]
 
 
 def test_under_load_what_is_in_use_is_asked_in_bulk_before_it_is_too_old() -> None:

@@ -211,8 +211,8 @@ def test_a_stage_that_stalls_costs_its_budget_and_no_more(stage: str) -> None:
     getattr(shop, stage).stalls = True
     answer = shop.answer(an_ask(shopper="u1"))
     name, budget_ms = STAGE_OF[stage]
-    assert answer.stage_ms[name.value] == pytest.approx(budget_ms)
-    assert answer.stage_ms["total"] == pytest.approx(budget_ms)
+    assert budget_ms - 1.0 <= answer.stage_ms[name.value] <= budget_ms + 1e-6
+    assert budget_ms - 1.0 <= answer.stage_ms["total"] <= budget_ms + 1e-6
     assert len(answer.degraded) == 1
 
 
@@ -223,7 +223,7 @@ def test_everything_stalling_still_answers_within_the_deadline() -> None:
     for stage in STAGE_OF:
         getattr(shop, stage).stalls = True
     answer = shop.answer(an_ask(shopper="u1"), total_s=0.05)
-    assert answer.stage_ms["total"] == pytest.approx(45.0)  # 5 ms stay in reserve
+    assert 44.0 <= answer.stage_ms["total"] <= 45.0 + 1e-6  # 5 ms stay in reserve
     assert {reason for _, reason in answer.degraded} == {
         Degradation.NO_HISTORY,
         Degradation.FALLBACK_CANDIDATES,

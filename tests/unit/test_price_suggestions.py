@@ -13,6 +13,7 @@ from serving.field_checks import InvalidFields
 from serving.gateway import Gateway
 from serving.price_reply import encode_prices
 from serving.proto import recommendations_pb2 as pb
+from serving.recommend.lookups import OfferCache
 from serving.recommend.price_settings import PricingSettings
 from serving.recommend.prices import PriceAnswer, PriceAsk, PriceFailure, suggest
 from serving.recommend.request import Degradation
@@ -216,13 +217,31 @@ def test_a_feed_of_mostly_nonsense_counts_as_lost_and_one_bad_figure_does_not() 
     assert answer.suggestions.reasons(3)[2].state == "used"
 
 
-def test_an_unknown_purchase_cost_keeps_the_price() -> None:
+def a_market_without_costs() -> SmallShop:
+    """The catalogue knows none."""
     shop = a_market()
     tables = shop.deps.release.tables
     catalogue = replace(tables.catalogue, cost_known=np.zeros_like(tables.catalogue.cost_known))
     release = replace(shop.deps.release, tables=replace(tables, catalogue=catalogue))
-    shop.deps = replace(shop.deps, release=release)
+    offers = OfferCache(catalogue, shop.systems, shop.deps.settings.offers, shop.time)
+    shop.deps = replace(shop.deps, release=release, offers=offers)
+    return shop
+
+
+def test_a_cost_that_only_the_cost_system_knows_is_one_to_promise_a_margin_by() -> None:
+    shop = a_market_without_costs()
+    shop.costs.cost_minor = {"p10": 1_845}
     (suggestion,) = reply_to(shop, "p10").suggestions
+    assert suggestion.outcome == pb.PRICE_CHANGE
+    limits = {limit.name: limit for limit in suggestion.limits}
+    assert limits["min_margin"].least_minor == 2_050  # 18.45 / 0.9
+    inputs = {each.name: each for each in suggestion.inputs}
+    assert inputs["cost"].known
+    assert inputs["cost"].as_of_ms == shop.time.now_ms
+
+
+def test_an_unknown_purchase_cost_keeps_the_price() -> None:
+    (suggestion,) = reply_to(a_market_without_costs(), "p10").suggestions
     assert suggestion.outcome == pb.PRICE_UNKNOWN_LIMIT
     assert [r.name for r in suggestion.reasons if r.state == "unknown"] == ["min_margin"]
     assert {each.name for each in suggestion.inputs if not each.known} == {"cost"}

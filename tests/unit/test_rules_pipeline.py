@@ -8,16 +8,12 @@ import pytest
 
 from serving.codec import Decoder
 from serving.proto import recommendations_pb2 as pb
-from serving.recommend.call import Deps
-from serving.recommend.lookups import OfferCache
-from serving.recommend.request import Answer, Losses
-from serving.recommend.settings import OfferSettings
+from serving.recommend.request import Answer
 from serving.reply import encode_answer
 from shop.candidates import Source
 from shop.filters import parse_filter
 from shop.merchandising import Promotion
 from shop.neighbours import Neighbours
-from shop.offers import Offers
 from shop.tokens import MAX_TOKEN_CHARS, decode_page, encode_page
 from tests.unit.rule_books import a_fitted, enforce
 from tests.unit.small_shop import PLAIN, SmallShop, a_context, a_shop, an_ask
@@ -180,42 +176,18 @@ def test_a_token_with_the_names_of_many_rules_keeps_its_size() -> None:
     decode_page(token, KEY, fingerprint=ask.fingerprint(), now_ms=START_MS)
 
 
-class RiskyOffers(OfferCache):
-    """An offer cache to which the supply system told these risks."""
-
-    risks: dict[int, float]
-
-    async def look_up(
-        self, rows: np.ndarray, *, now_ms: int, within_s: float, losses: Losses
-    ) -> Offers:
-        offers = await super().look_up(rows, now_ms=now_ms, within_s=within_s, losses=losses)
-        risk = [self.risks.get(int(row), 0.0) for row in rows]
-        return replace(offers, backorder_risk=np.array(risk, dtype=np.float32))
-
-
-def with_risks(shop: SmallShop, risks: dict[int, float], *, candidates: int = 500) -> SmallShop:
-    deps = shop.deps
-    systems = deps.offers._systems
-    cache = RiskyOffers(deps.release.tables.catalogue, systems, OfferSettings(), shop.time)
-    cache.risks = risks
-    quotas = replace(PLAIN.quotas, candidates=candidates, looked_up=candidates)
-    made = Deps(
-        deps.histories,
-        deps.release,
-        cache,
-        deps.impressions,
-        replace(PLAIN, quotas=quotas),
-        deps.clock,
-        deps.rules,
-    )
-    return replace(shop, deps=made)
+def with_risks(shop: SmallShop, risks: dict[str, float]) -> SmallShop:
+    """The supply system tells these risks; at most 500 candidates."""
+    shop.supply.risk_and_days = {product_id: (risk, 30.0) for product_id, risk in risks.items()}
+    quotas = replace(PLAIN.quotas, candidates=500, looked_up=500)
+    return replace(shop, deps=replace(shop.deps, settings=replace(PLAIN, quotas=quotas)))
 
 
 BACK_ORDER = 'kind = "back_order"\nrisk = 0.5'
 
 
 def test_a_back_ordered_product_is_replaced_by_the_most_similar_candidate() -> None:
-    shop = with_risks(a_shop(), {1: 0.9, 2: 0.4})
+    shop = with_risks(a_shop(), {"p1": 0.9, "p2": 0.4})
     enforce(shop, BACK_ORDER)
     answer = shop.answer(an_ask(page_size=60, explain=True))
     assert shop.shown(answer)[:3] == ["p2", "p3", "p4"]
@@ -225,7 +197,7 @@ def test_a_back_ordered_product_is_replaced_by_the_most_similar_candidate() -> N
 
 
 def test_without_a_rule_a_risk_moves_nothing() -> None:
-    assert shown(with_risks(a_shop(), {1: 0.9}))[0] == "p1"
+    assert shown(with_risks(a_shop(), {"p1": 0.9}))[0] == "p1"
 
 
 def only_neighbours(count: int, pairs: dict[int, list[int]]) -> Neighbours:
@@ -237,7 +209,7 @@ def only_neighbours(count: int, pairs: dict[int, list[int]]) -> Neighbours:
 
 def test_where_no_candidate_is_like_it_the_neighbours_table_is_asked() -> None:
     near = only_neighbours(4_000, {1: [3_998, 3_999, 4_000]})
-    shop = with_risks(a_shop(4_000, neighbours=near), {1: 0.9, 3_999: 0.9})
+    shop = with_risks(a_shop(4_000, neighbours=near), {"p1": 0.9, "p3999": 0.9})
     shop.inventory.units["p3998"] = 0
     enforce(shop, BACK_ORDER)
     answer = shop.answer(an_ask(explain=True))
@@ -251,7 +223,7 @@ def test_where_no_candidate_is_like_it_the_neighbours_table_is_asked() -> None:
 
 def test_stand_ins_keep_to_the_filter_and_to_what_may_be_shown() -> None:
     near = only_neighbours(4_000, {1: [3_998, 3_999, 4_000]})
-    shop = with_risks(a_shop(4_000, neighbours=near), {1: 0.9})
+    shop = with_risks(a_shop(4_000, neighbours=near), {"p1": 0.9})
     enforce(shop, BACK_ORDER, 'kind = "exclude"\nproducts = ["p3998"]')
     assert shown(shop)[0] == "p3999"
     excluded = frozenset({"p3999", "p4000"})

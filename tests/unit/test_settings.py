@@ -42,7 +42,7 @@ def test_file_is_read_and_the_environment_has_the_last_word(tmp_path: Path) -> N
     environment = {
         "VITRINE_DOOR__PORT": "9200",
         "VITRINE_RECOMMEND__EXPLORATION__EPSILON": "0.25",
-        "VITRINE_RECOMMEND__OFFERS__TTL_MS": "500",
+        "VITRINE_RECOMMEND__OFFERS__STOCK__TTL_MS": "500",
         "PATH": "/bin",
     }
     settings = load_settings(file, environment)
@@ -52,7 +52,8 @@ def test_file_is_read_and_the_environment_has_the_last_word(tmp_path: Path) -> N
     assert settings.recommend.exploration.slots == (3, 9)
     assert settings.recommend.exploration.epsilon == 0.25
     assert settings.recommend.offers.sell_unknown_stock is False
-    assert settings.recommend.offers.ttl_ms == 500
+    assert settings.recommend.offers.stock.ttl_ms == 500
+    assert settings.recommend.offers.stock.ask_ms == Settings().recommend.offers.stock.ask_ms
     assert settings.recommend.pricing.limits.step_share == 0.02
     assert settings.recommend.pricing.limits.endings == (5, 9)
 
