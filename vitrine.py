@@ -144,7 +144,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Brings the local stack up; returns when it was told to stop, or, detached, when it serves."""
-    from serving.settings import load_settings
+    from serving.settings_reader import load_settings
     from serving.stack import up
     from serving.stack.folder import StateFolder
     from serving.stack.local import plan_local

@@ -35,7 +35,8 @@ from serving.gateway import Gateway
 from serving.logging_setup import log_to_stderr
 from serving.rulebooks import check_start
 from serving.scratch import scratch_folder
-from serving.settings import DoorSettings, Settings, load_settings
+from serving.settings import DoorSettings, Settings
+from serving.settings_reader import load_settings
 from serving.stack.ports import free_port, is_free
 from shop.errors import SettingsRejected, VitrineError
 

@@ -17,9 +17,12 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from serving import health
+from serving.field_checks import MAX_DEADLINE_MS
 from serving.proto import recommendations_pb2_grpc
+from shop.errors import InvalidRequest
 
 Handler = Callable[..., Any]
+_DEADLINE_KEY = "vitrine-deadline-ms"  # metadata, for callers that cannot set the field
 _ANSWERED = (None, 0, grpc.StatusCode.OK)  # None and 0: no code was set
 
 
@@ -43,6 +46,19 @@ _arrival: ContextVar[Arrival | None] = ContextVar("arrival", default=None)
 def this_arrival() -> Arrival:
     """Of the call that is being handled; now, where nothing was noted."""
     return _arrival.get() or Arrival(time.monotonic(), None)
+
+
+def asked_in_metadata_ms(grpc_context: Any) -> int:
+    """`vitrine-deadline-ms` of the call's metadata; 0 if there is none. Raises InvalidRequest."""
+    for key, value in grpc_context.invocation_metadata():
+        if key == _DEADLINE_KEY:
+            is_number = len(value) <= 6 and value.isascii() and value.isdigit()
+            if not (is_number and 0 < int(value) <= MAX_DEADLINE_MS):
+                raise InvalidRequest(
+                    _DEADLINE_KEY, f"is {value[:20]!r}, must be 1 to {MAX_DEADLINE_MS}"
+                )
+            return int(value)
+    return 0
 
 
 def add_services(servicer: Any, server: Any) -> None:

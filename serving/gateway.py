@@ -16,9 +16,8 @@ from typing import Any
 
 import grpc
 
-from serving.arrival import Arrival, this_arrival
+from serving.arrival import Arrival, asked_in_metadata_ms, this_arrival
 from serving.codec import MAX_MANY
-from serving.field_checks import MAX_DEADLINE_MS
 from serving.health import THIS_PROCESS
 from serving.logging_setup import REQUESTS
 from serving.price_reply import encode_prices
@@ -38,7 +37,6 @@ from shop.errors import (
 
 logger = logging.getLogger(__name__)
 
-_DEADLINE_KEY = "vitrine-deadline-ms"  # metadata, for callers that cannot set the field
 _RETRY_BATCH_MS = 5_000  # 1,000 lists, some at a time
 # Checking 1,000 events takes 40 ms, with a token each 50 to 130 ms (two busy cores): more than so
 # many would hold up every other call.
@@ -104,7 +102,7 @@ class Gateway:
     ) -> pb.RecommendResponse:
         """A ranked list for one shopper and one placement."""
         with _Handling(self._service, "Recommend", grpc_context) as handling:
-            reply = await self._one(request, handling.arrival, _metadata_ms(grpc_context))
+            reply = await self._one(request, handling.arrival, asked_in_metadata_ms(grpc_context))
             handling.note(reply)
             return reply
         return pb.RecommendResponse()
@@ -162,7 +160,7 @@ class Gateway:
             service = self._service
             ask = service.decoder.price_ask(request)
             total_s = self._total_s(
-                request.deadline_ms or _metadata_ms(grpc_context),
+                request.deadline_ms or asked_in_metadata_ms(grpc_context),
                 handling.arrival,
                 default_ms=service.deps.settings.pricing.total_ms,
             )
@@ -290,16 +288,3 @@ def _refusal(error: Exception, where: str) -> Refusal:
     if refusal.code is grpc.StatusCode.INTERNAL:
         logger.error("%s failed", where, exc_info=error)
     return refusal
-
-
-def _metadata_ms(grpc_context: Any) -> int:
-    """`vitrine-deadline-ms` of the call's metadata; 0 if there is none. Raises InvalidRequest."""
-    for key, value in grpc_context.invocation_metadata():
-        if key == _DEADLINE_KEY:
-            is_number = len(value) <= 6 and value.isascii() and value.isdigit()
-            if not (is_number and 0 < int(value) <= MAX_DEADLINE_MS):
-                raise InvalidRequest(
-                    _DEADLINE_KEY, f"is {value[:20]!r}, must be 1 to {MAX_DEADLINE_MS}"
-                )
-            return int(value)
-    return 0

@@ -24,7 +24,8 @@ from serving.adapters.release_files import (
 from serving.adapters.rule_files import RuleFile
 from serving.rulebooks import judged, notes_on
 from serving.rules_state import RulesState, rules_state_file
-from serving.settings import Settings, load_settings
+from serving.settings import Settings
+from serving.settings_reader import load_settings
 from shop.catalogue import Catalogue
 from shop.errors import NotFound, ReleaseRejected, RuleBookRejected, SettingsRejected
 from shop.release import CATALOGUE_FILE

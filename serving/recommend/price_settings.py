@@ -1,4 +1,4 @@
-"""Settings of price suggestions. `serving/settings.py` reads them as `[recommend.pricing]`."""
+"""Settings of price suggestions, `[recommend.pricing]` for `serving.settings_reader`."""
 
 from dataclasses import dataclass, field
 

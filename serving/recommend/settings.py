@@ -1,4 +1,4 @@
-"""Settings of a request's way. `serving/settings.py` reads them; here is what they mean and allow.
+"""Settings of a request's way: what they mean and allow. `serving.settings_reader` reads them.
 
 A bound that is broken raises ValueError, with the setting's name first.
 """

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.settings import Settings, load_settings
+from serving.settings import Settings
+from serving.settings_reader import load_settings
 from shop.errors import SettingsRejected
 
 
