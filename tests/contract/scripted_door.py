@@ -60,6 +60,13 @@ class ScriptedDoor(rpc.RecommendationsServicer):
         self.logged.extend(request.events)
         return pb.LogEventsResponse(accepted=len(request.events))
 
+    def SuggestPrice(
+        self, request: pb.SuggestPriceRequest, context: Any
+    ) -> pb.SuggestPriceResponse:
+        self._step(context)
+        kept = [pb.PriceSuggestion(product_id=each) for each in request.product_ids]
+        return pb.SuggestPriceResponse(suggestions=kept)
+
     def _step(self, context: Any) -> pb.RecommendResponse | None:
         self.calls += 1
         step = self.script.popleft() if self.script else None

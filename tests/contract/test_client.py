@@ -77,6 +77,8 @@ def test_every_call_answers(door: ScriptedDoor, ask: Ask) -> None:
     assert ask(door, "log_events", [event]).accepted == 1
     assert door.logged == [event]
     assert event.idempotency_key
+    suggestions = ask(door, "suggest_prices", ["p1", "p2"]).suggestions
+    assert [each.product_id for each in suggestions] == ["p1", "p2"]
 
 
 # What is asked again
@@ -90,6 +92,14 @@ def test_what_a_moment_mends_is_asked_again(
 ) -> None:
     door.script.append(loss)
     assert len(ask(door, "recommend", HOME).items) == 12
+    assert door.calls == 2
+
+
+def test_a_price_suggestion_is_asked_again_because_it_changes_nothing(
+    door: ScriptedDoor, ask: Ask
+) -> None:
+    door.script.append(DependencyUnavailable("door", "gone"))
+    assert len(ask(door, "suggest_prices", ["p1"]).suggestions) == 1
     assert door.calls == 2
 
 
