@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from aiohttp import web
 
 from serving.adapters.release_files import CURRENT
 from serving.proto import business_pb2 as pb
@@ -24,7 +25,7 @@ from serving.stack.ports import free_port
 from shop.errors import NotFound, ReleaseRejected
 from shop.release import HISTORIES_FILE, INDEX_FILE, VECTORS_FILE
 from tests.contract.small_release import KEY, a_release, sign
-from tests.contract.test_triton_adapter import Twin, service_pb2_grpc
+from tests.contract.test_triton_adapter import Twin
 from tests.unit.small_shop import an_ask
 
 LOOK_S = 15.0
@@ -55,10 +56,10 @@ class PickyTriton(Twin):
         super().__init__()
         self.versions = {"1", "2"}
 
-    async def ModelInfer(self, request: Any, context: Any) -> Any:
-        if request.model_version not in self.versions:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "no such version")
-        return await super().ModelInfer(request, context)
+    async def infer(self, request: web.Request) -> web.Response:
+        if request.match_info["version"] not in self.versions:
+            return web.json_response({"error": "no such version"}, status=404)
+        return await super().infer(request)
 
 
 def a_whole_release(root: Path, version: int) -> Path:
@@ -82,7 +83,7 @@ def make_current(root: Path, release: str) -> None:
 @asynccontextmanager
 async def running(root: Path) -> AsyncIterator[tuple[Service, PickyTriton]]:
     server, triton, port = grpc.aio.server(), PickyTriton(), free_port()
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(triton, server)
+    triton_port = free_port()
     shop = Shop()
     for add in (
         rpc.add_InventoryServicer_to_server,
@@ -99,11 +100,11 @@ async def running(root: Path) -> AsyncIterator[tuple[Service, PickyTriton]]:
     (keys / "release.key").chmod(0o600)
     settings = Settings(
         state_dir=root,
-        triton=TritonSettings(address),
+        triton=TritonSettings(f"127.0.0.1:{triton_port}"),
         business=BusinessSettings(address, address, address),
     )
     try:
-        async with open_service(settings) as service:
+        async with triton.listening(triton_port), open_service(settings) as service:
             await service.warm_up()
             yield service, triton
     finally:
