@@ -96,7 +96,9 @@ def _full_quality_after(log: CallLog, killed_s: float) -> float:
     bad = after[~good[after]]
     if bad.size == 0:
         return 0.0
-    first = int(bad[-1]) + 1
-    if first + _STEADY_CALLS > len(log):
+    # The first gap in the bad calls that is long enough; the last one ends with the run.
+    gaps = np.diff(np.append(bad, len(log))) - 1
+    long_enough = np.flatnonzero(gaps >= _STEADY_CALLS)
+    if long_enough.size == 0:
         return float("inf")
-    return float(log.at_s[first] - killed_s)
+    return float(log.at_s[int(bad[long_enough[0]]) + 1] - killed_s)

@@ -1,6 +1,7 @@
 """Benchmarks that could pass, or wait for ever, without having seen what they are about."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,21 @@ def test_a_server_that_nobody_started_again_does_not_hold(pid_after: int) -> Non
 def test_a_kill_without_effect_does_not_hold(degraded: range) -> None:
     log = a_run(degraded=degraded)
     assert not outcome_of(log, killed_s=KILLED_S, killed_pid=7, pid_after=8).holds
+
+
+def test_a_stray_degraded_call_long_after_is_counted_but_moves_no_recovery() -> None:
+    log = a_run()
+    later = (*log.degraded[:150], ("lookups STALE_STOCK",), *log.degraded[151:])
+    outcome = outcome_of(replace(log, degraded=later), killed_s=KILLED_S, killed_pid=7, pid_after=8)
+    assert outcome.figures["full_quality_after_s"] == pytest.approx(0.1)
+    assert outcome.figures["degraded"] == 9
+
+
+def test_a_row_of_good_calls_that_is_too_short_is_no_recovery() -> None:
+    log = a_run()
+    again = (*log.degraded[:100], *((("ranking NO_RANKING",),) * 100))
+    outcome = outcome_of(replace(log, degraded=again), killed_s=KILLED_S, killed_pid=7, pid_after=8)
+    assert not outcome.holds
 
 
 def test_events_that_were_lost_count_as_failed_calls() -> None:
