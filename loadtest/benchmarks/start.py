@@ -9,6 +9,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -84,14 +86,15 @@ def make_run(
     Raises BenchmarkFailed, and kills it, if it ends first, or is not up or not down in time.
     """
     began = time.monotonic()
-    process = subprocess.Popen(
-        ("make", "run"),
-        cwd=clone,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    with _interruptible_children():
+        process = subprocess.Popen(
+            ("make", "run"),
+            cwd=clone,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
     output = _Output(process)
     lines: list[tuple[float, str]] = []
     answer_s = float("nan")
@@ -149,6 +152,22 @@ class _Output:
             return self._lines.get(timeout=max(0.0, deadline_s - time.monotonic()))
         except queue.Empty:
             raise _TookTooLong from None
+
+
+@contextmanager
+def _interruptible_children() -> Iterator[None]:
+    """Whoever is started here can be stopped by Ctrl-C, even if we were started with `&`.
+
+    A shell lets its background jobs ignore SIGINT, and what is ignored is ignored by every child;
+    what is handled is not.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _kill(process: "subprocess.Popen[str]") -> None:

@@ -1,6 +1,7 @@
 """Benchmarks that could pass, or wait for ever, without having seen what they are about."""
 
 import math
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,3 +93,12 @@ def test_a_start_is_timed_up_to_its_stop(tmp_path: Path) -> None:
     assert 0.0 < start.answer_s <= start.up_s < 10.0
     assert start.stop_s < 10.0
     assert math.isfinite(start.stop_s)
+
+
+def test_a_run_in_the_background_stops_its_start_all_the_same(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell's `&` does
+    try:
+        start = make_run(a_project(tmp_path, SERVES), give_up_s=10.0, stop_s=10.0)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert start.stop_s < 10.0
