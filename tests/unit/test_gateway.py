@@ -1,6 +1,7 @@
 """The gateway's methods, called as Ray Serve calls them, with twins behind and a bare context."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -108,7 +109,12 @@ def test_many_events_hold_up_nobody() -> None:
         assert (await logging).accepted == 1_000
         assert turns > 20  # a few would be enough if it had all been done in one go
 
-    with_gateway(use)
+    between_threads_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # a thread may keep the others waiting for 5 ms by default
+    try:
+        with_gateway(use)
+    finally:
+        sys.setswitchinterval(between_threads_s)
 
 
 def test_health_is_serving_once_warm() -> None:
