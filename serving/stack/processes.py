@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 MARK = "VITRINE_RUN"  # environment variable: <folder name>.<start of the supervisor>
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after a fork it would be too late
 
@@ -26,6 +25,17 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def tied_to_parent(argv: Sequence[str], at_its_death: signal.Signals) -> tuple[str, ...]:
+    """The command that becomes `argv`, and gets this signal when the process calling now dies.
+
+    By util-linux's `setpriv` and not by `preexec_fn`: that needs a plain fork, where gRPC's own
+    fork handlers run in the child and now and then abort it. The kernel means the parent's
+    *thread*: start the command from one that lives as long as the process.
+    """
+    still_there = f'test "$PPID" = {os.getpid()} && exec "$0" "$@"'  # it may have died before
+    return ("setpriv", "--pdeathsig", at_its_death.name[3:], "sh", "-c", still_there, *argv)
+
+
 def start(
     argv: tuple[str, ...], *, environment: Mapping[str, str], run: str, log: Path
 ) -> subprocess.Popen[bytes]:
@@ -33,22 +43,14 @@ def start(
 
     It gets SIGTERM when the supervisor dies, however that happens.
     """
-    parent = os.getpid()
-
-    def tie_to_parent() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-
     with log.open("ab") as output:
         return subprocess.Popen(
-            argv,
+            tied_to_parent(argv, signal.SIGTERM),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**environment, MARK: run},
             start_new_session=True,
-            preexec_fn=tie_to_parent,  # safe: the supervisor has no threads
         )
 
 

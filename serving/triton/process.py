@@ -7,23 +7,21 @@ for a secret that is new at every start.
 
 import asyncio
 import contextlib
-import ctypes
 import hashlib
 import os
 import secrets
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.stack.ports import LOOPBACK
+from serving.stack.processes import tied_to_parent
 from serving.triton.runtime import TritonRuntime, server_environment
 
 _ADMIN_PROTOCOLS = "model-repository,shared-memory,trace,logging"
 _HTTP_THREADS = 2  # they only take in and hand out; the models run in their stubs
 _ADMIN_HEADER = "vitrine"
 _SHARED_MEMORY = Path("/dev/shm")
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class ServerProcess:
 
     @staticmethod
     async def start(plan: ServerPlan) -> "ServerProcess":
-        """Returns before the server listens. Call from the main thread, see `_die_with`."""
+        """Returns before the server listens. Call from the main thread, see `tied_to_parent`."""
         _kill_leftovers(plan.shared_memory_prefix)
         remove_shared_memory(plan.shared_memory_prefix)
         admin_secret = secrets.token_hex(16)
@@ -73,14 +71,13 @@ class ServerProcess:
         plan.model_folder.mkdir(parents=True, exist_ok=True)
         with plan.log_file.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *_command(plan, admin_secret),
+                *tied_to_parent(_command(plan, admin_secret), signal.SIGKILL),
                 env=server_environment(plan.runtime, plan.key_file),
                 cwd=plan.runtime.backends_folder.parent,  # stubs import from it first
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # stubs join the group, so that one signal reaches all
-                preexec_fn=_die_with(os.getpid()),
             )
         return ServerProcess(process, plan, admin_secret)
 
@@ -212,19 +209,3 @@ def _command(plan: ServerPlan, admin_secret: str) -> list[str]:
         "--allow-gpu-metrics=false",
         "--log-format=ISO8601",
     ]
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    """What the child does before it becomes the server: ask to be killed when its parent is.
-
-    The kernel means the parent's *thread*, so the server must be started from one that lives as
-    long as the process.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after the fork it could deadlock
-
-    def before_exec() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
-
-    return before_exec

@@ -4,7 +4,6 @@ Never the one at 6379: that may be somebody's. Debian's package `redis-tools` ho
 program, under another name; `redis-server` adds a link to it, and a service that runs from then on.
 """
 
-import ctypes
 import shutil
 import signal
 import subprocess
@@ -17,13 +16,13 @@ import redis
 
 from serving.adapters.redis_settings import RedisSettings
 from serving.stack.ports import free_port
+from serving.stack.processes import tied_to_parent
 
 _STARTS_WITHIN_S = 20.0
-_PR_SET_PDEATHSIG = 1
 
 
 def redis_program() -> str | None:
-    """The server's program; what it does is decided by the name it is called by."""
+    """The server's program; what it does is decided by the name it is called by: `redis-server`."""
     return shutil.which("redis-server") or shutil.which("redis-check-rdb")
 
 
@@ -70,21 +69,20 @@ class RunningRedis:
         program = redis_program()
         if program is None:
             raise ValueError("no Redis server here: the test lacks `needs_redis`")
-        log = (self._folder / "log").open("ab")
-        self._process = subprocess.Popen(
-            [
-                "redis-server",
-                *("--port", str(self._port), "--bind", "127.0.0.1"),
-                *("--unixsocket", f"{self._folder}/redis.sock"),
-                *("--dir", str(self._folder), "--save", ""),
-                *self._options,
-            ],
-            executable=program,
-            stdout=log,
-            stderr=log,
-            preexec_fn=_die_with_parent,
-        )
-        log.close()
+        named = self._folder / "redis-server"  # see `redis_program`
+        if not named.is_symlink():
+            named.symlink_to(program)
+        command = [
+            str(named),
+            *("--port", str(self._port), "--bind", "127.0.0.1"),
+            *("--unixsocket", f"{self._folder}/redis.sock"),
+            *("--dir", str(self._folder), "--save", ""),
+            *self._options,
+        ]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                tied_to_parent(command, signal.SIGKILL), stdout=log, stderr=log
+            )
         self._wait_until_it_answers(self._process)
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
@@ -123,7 +121,3 @@ class RunningRedis:
         if self._process is None:
             raise ValueError("it is not running")
         self._process.send_signal(number)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
