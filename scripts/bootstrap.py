@@ -186,11 +186,11 @@ def _is_done(name: str, fingerprint: str) -> bool:
 
 def _results_exist(name: str) -> bool:
     needed = {
-        "Triton server": TRITON / "server",
-        "Triton's Python environment": TRITON / "stub" / "bin" / "python",
-        "protobuf modules": ROOT / "serving" / "proto" / "recommendations_pb2.py",
-    }.get(name, VENV / "bin" / "python")
-    return needed.exists()
+        "Triton server": [TRITON / "server"],
+        "Triton's Python environment": [TRITON / "stub" / "bin" / "python"],
+        "protobuf modules": [path.with_name(f"{path.stem}_pb2_grpc.py") for path in PROTOS],
+    }.get(name, [VENV / "bin" / "python"])
+    return all(path.exists() for path in needed)
 
 
 def _mark_done(name: str, fingerprint: str) -> None:
