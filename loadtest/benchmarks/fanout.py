@@ -207,8 +207,8 @@ def _ailments(cells: tuple[Cell, ...]) -> Grid:
             "failed",
             "sold out, shown",
             "named when settled",
-            "first after",
-            "reasons",
+            "others named, too",
+            "named first after",
         ),
         tuple(
             (
