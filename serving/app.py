@@ -219,12 +219,10 @@ def _door_addresses(settings: Settings) -> list[str]:
 
 
 def _write_ports(file: Path, settings: Settings) -> None:
-    door = settings.door
     ports = {
         "pid": os.getpid(),
         "door": _door_addresses(settings)[0],
         "doors": _door_addresses(settings),
-        "metrics": [f"{door.host}:{door.metrics_port + at}" for at in range(door.replicas)],
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")

@@ -121,8 +121,8 @@ def _triton_addresses(folder: StateFolder, has_triton: bool) -> dict[str, str]:
 
 
 def _door_metrics(folder: StateFolder) -> dict[str, str]:
-    metrics = _read_ports(folder.run / _DOOR_FILE).get("metrics")
-    return {"metrics": f"{metrics[0]}/metrics"} if isinstance(metrics, list) and metrics else {}
+    told = folder.metrics_address(rank=0)
+    return {"metrics": f"{told.read_text()}/metrics"} if told.exists() else {}
 
 
 def _read_ports(file: Path) -> dict[str, object]:
