@@ -25,7 +25,7 @@ from shop.release import MANIFEST, RANKER_FILE, REQUIRED_FILES, USER_TOWER_FILE,
 from shop.tensors import ranker_spec, user_tower_spec
 from tests.contract.small_models import a_model_folder, a_snapshot
 from training.data.snapshot import Snapshot, load_snapshot
-from training.examples import build_histories
+from training.histories import build_histories
 from training.model_folder import read_neighbours, read_schema
 from training.models.ranker import load_serving_ranker
 from training.models.two_tower import load_user_tower
