@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shop.events import (
@@ -60,6 +62,11 @@ class Log:
     calls: list[dict[str, Any]] = field(default_factory=list)  # impressions with features
     _known: set[tuple[str, str]] = field(default_factory=set)
 
+    @property
+    def shoppers(self) -> set[str]:
+        """Who was shown a list."""
+        return {call["shopper"] for call in self.calls}
+
     def read(self, writer: str, segments: Iterable[bytes]) -> None:
         """Take in a writer's segments, oldest first. Raises ValueError for what is no record."""
         for segment in segments:
@@ -83,10 +90,12 @@ class Log:
         self.writers[shopper].add(writer)
 
 
-def read_imported(path: Path) -> dict[str, list[LoggedEvent]]:
-    """What a release's histories.parquet fills an empty store with, by shopper."""
+def read_imported(path: Path, shoppers: Iterable[str]) -> dict[str, list[LoggedEvent]]:
+    """What a release's histories.parquet fills an empty store with, for those of `shoppers`."""
     found = {}
-    for row in pq.read_table(path).to_pylist():
+    table = pq.read_table(path)
+    wanted = pc.is_in(table["user_id"], value_set=pa.array(sorted(shoppers), pa.string()))
+    for row in table.filter(wanted).to_pylist():
         promotions = row.get("promotions") or [PromotionSeen.NOT_TOLD] * len(row["event_codes"])
         columns = (row[name] for name in ("event_codes", "product_ids", "session_ids", "times_ms"))
         deeds = zip(*columns, promotions, strict=True)

@@ -108,5 +108,5 @@ def test_ten_thousand_logged_calls_are_computed_again_bit_for_bit(tmp_path: Path
     log = Log()
     segments = sorted((tmp_path / "feedback" / WRITER).glob("*.log"))
     log.read(WRITER, (segment.read_bytes() for segment in segments))
-    imported = read_imported(tmp_path / "histories.parquet")
+    imported = read_imported(tmp_path / "histories.parquet", log.shoppers)
     assert_replayed(log, tables, tower, ranker, calls=CALLS, imported=imported)
