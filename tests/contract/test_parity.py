@@ -14,11 +14,13 @@ import pytest
 from serving.adapters.feedback_log import FeedbackSettings, open_feedback_log
 from serving.adapters.lmdb import LmdbHistories
 from serving.gateway import Gateway
+from serving.proto import recommendations_pb2 as pb
 from serving.recommend.ports import LoadedRelease
 from serving.service import Service, shop_now_ms
 from serving.settings import DoorSettings
 from serving.telemetry import Telemetry
 from shop.events import EVENT_CODES, EventType
+from tests.contract.test_release_switch import a_whole_release, make_current, running
 from tests.unit.logged_traffic import (
     KeepingRanker,
     KeepingTower,
@@ -110,3 +112,27 @@ def test_ten_thousand_logged_calls_are_computed_again_bit_for_bit(tmp_path: Path
     log.read(WRITER, (segment.read_bytes() for segment in segments))
     imported = read_imported(tmp_path / "histories.parquet", log.shoppers)
     assert_replayed(log, tables, tower, ranker, calls=CALLS, imported=imported)
+
+
+def test_the_settings_move_the_shop_s_clock(tmp_path: Path) -> None:
+    make_current(tmp_path, a_whole_release(tmp_path, 1).name)
+    years_ms = -10 * 365 * 86_400_000
+
+    async def use() -> None:
+        async with running(tmp_path, clock_offset_ms=years_ms) as (service, _):
+            click = pb.Event(
+                idempotency_key="k",
+                type="click",
+                user_id="ada",
+                product_id="p1",
+                time_ms=shop_now_ms(0),
+            )
+            events = service.decoder.events(pb.LogEventsRequest(events=[click]))
+            await service.record(events, within_s=5.0)
+            stored = await service.deps.histories.of("ada", timeout_s=1.0)
+            assert stored is not None
+            assert stored.times_ms.tolist() == [click.time_ms + years_ms]
+            ask = service.decoder.ask(pb.RecommendRequest(placement="home"))
+            assert 0 <= ask.context.now_ms - stored.times_ms[0] < 60_000
+
+    asyncio.run(use())

@@ -17,6 +17,7 @@ from serving.service import Service
 from serving.settings import DoorSettings
 from serving.telemetry import Telemetry
 from shop.feedback import MAGIC
+from shop.local_time import utc_offset_minutes
 from tests.unit.logged_traffic import (
     KeepingRanker,
     KeepingTower,
@@ -102,6 +103,12 @@ def test_five_hundred_logged_calls_are_computed_again_bit_for_bit(done: Traffic)
     replayed = assert_replayed(done.log(), tables, done.tower, done.ranker, calls=CALLS)
     values = np.array([features.context_values for features in replayed.features])
     assert (values != 0).any(axis=0).all()  # every signal was there, so every one was compared
+
+
+def test_who_tells_no_clock_lives_by_the_shop_s(done: Traffic) -> None:
+    offsets = [call["utc_offset_minutes"] for call in done.log().calls]
+    berlin = utc_offset_minutes("Europe/Berlin", done.service.now_ms())
+    assert offsets.count(berlin) > CALLS // 2
 
 
 def test_a_feature_that_changes_is_found(done: Traffic) -> None:
