@@ -18,6 +18,7 @@ from shop.events import EVENT_CODES, EventType
 from simulator.campaigns import percent_off, product_keys
 from simulator.choice import LEFT_DAYS, ChoiceModel, Circumstances
 from simulator.event_columns import EventColumns, concatenated
+from simulator.searches import SEARCH_PLACE, answered_searches, dead_ends
 from simulator.sessions import MAX_LISTS, Sessions, category_choice, start_sessions
 from simulator.settings import MS_PER_DAY, WorldSettings
 from simulator.showing import LIST_LENGTH, PLACEMENTS, Occasions, Shelf, make_shelf, show_lists
@@ -27,12 +28,10 @@ _DWELL_S = 18.0  # median look at a product
 _CART_DWELL = 0.5  # what goes into the cart is looked at longer: exp(0.5)
 _DWELL_TOLD = 0.7  # share of looks of which the shop hears how long they were
 _TAKEN_OUT = 0.2  # share of what stays in carts that the shopper removes before leaving
-_MOST_RESULTS = 400
 _ENGAGED_PAUSE = 0.45  # engagement lengthens pauses: exp(0.45 · engagement)
 _FIRST_PLACEMENTS = (0.45, 0.28, 0.17, 0.10, 0.0, 0.0)  # as PLACEMENTS
 _LATER_PLACEMENTS = (0.05, 0.30, 0.15, 0.0, 0.50, 0.0)
 _CART = PLACEMENTS.index("cart")
-_SEARCH_PLACE = PLACEMENTS.index("search")
 _PURCHASE, _ABANDON = EVENT_CODES[EventType.PURCHASE], EVENT_CODES[EventType.ABANDON]
 _REMOVE = EVENT_CODES[EventType.REMOVE]
 
@@ -103,12 +102,13 @@ def _due(events: EventColumns, until_ms: int, memory: _Memory) -> EventColumns:
 
 def _run(day: _Day) -> list[EventColumns]:
     """Every event that the day's sessions bring about, in no order."""
-    searches, seen = [_dead_ends(day)], []
+    searches, seen = [dead_ends(day.sessions, day.rng)], []
     for turn in range(MAX_LISTS):
         at = np.flatnonzero(day.sessions.list_counts > turn)
         if at.size:
             placement = _placements(day, at, first=turn == 0)
-            searches.append(_answered_searches(day, at[placement == _SEARCH_PLACE]))
+            searching = at[placement == SEARCH_PLACE]
+            searches.append(answered_searches(day.sessions, searching, day.rng))
             seen.append(_look_at_list(day, at, placement))
     if not seen:
         return []
@@ -116,41 +116,6 @@ def _run(day: _Day) -> list[EventColumns]:
     settled = _settle(day, carts, np.concatenate([s.will_buy for s in seen]))
     looked = [part for s in seen for part in (s.impressions, s.clicks, s.dwells)]
     return [*searches, *looked, carts, *settled]
-
-
-def _dead_ends(day: _Day) -> EventColumns:
-    """The searches without results that some sessions begin with; the next list comes later."""
-    sessions = day.sessions
-    at = np.flatnonzero(sessions.when.dead_end)
-    found = _searches(day, at, np.zeros(at.size, dtype=np.int32))
-    sessions.clock_ms[at] += day.rng.integers(3_000, 20_000, at.size)
-    return found
-
-
-def _answered_searches(day: _Day, at: NDArray[np.intp]) -> EventColumns:
-    """What the sessions `at` search before they are shown a list of results."""
-    found = _searches(day, at, day.rng.integers(1, _MOST_RESULTS, at.size))
-    day.sessions.clock_ms[at] += 300
-    return found
-
-
-def _searches(day: _Day, at: NDArray[np.intp], results: NDArray[np.integer]) -> EventColumns:
-    sessions, nothing = day.sessions, np.zeros(at.size, dtype=np.int64)
-    return EventColumns(
-        times_ms=sessions.clock_ms[at],
-        shoppers=sessions.shoppers[at].astype(np.int32),
-        sessions=sessions.ids[at],
-        requests=nothing,
-        products=nothing.astype(np.int32),
-        codes=np.full(at.size, EVENT_CODES[EventType.SEARCH], dtype=np.int8),
-        placements=np.full(at.size, _SEARCH_PLACE, dtype=np.int8),
-        positions=nothing.astype(np.int16),
-        quantities=nothing.astype(np.int32),
-        price_minor=nothing,
-        discounts=nothing.astype(np.float32),
-        devices=sessions.when.device[at].astype(np.int8),
-        amounts=results.astype(np.int32),
-    )
 
 
 def _placements(day: _Day, at: NDArray[np.intp], *, first: bool) -> NDArray[np.int64]:
