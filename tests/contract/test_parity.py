@@ -1,7 +1,9 @@
 """Parity: ten thousand calls on real histories and a real log, computed again by training."""
 
 import asyncio
+import json
 import time
+from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -20,7 +22,9 @@ from serving.service import Service, shop_now_ms
 from serving.settings import DoorSettings
 from serving.telemetry import Telemetry
 from shop.events import EVENT_CODES, EventType
+from shop.release import SCHEMA_FILE
 from tests.contract.test_release_switch import a_whole_release, make_current, running
+from tests.unit.feedback_writer import an_event
 from tests.unit.logged_traffic import (
     KeepingRanker,
     KeepingTower,
@@ -28,7 +32,8 @@ from tests.unit.logged_traffic import (
     assert_replayed,
     shop_around,
 )
-from tests.unit.small_shop import a_schema, a_shop
+from tests.unit.small_shop import a_context, a_schema, a_shop, an_ask
+from training import replay_command
 from training.logged import Log, read_imported
 
 CALLS = 10_000
@@ -136,3 +141,34 @@ def test_the_settings_move_the_shop_s_clock(tmp_path: Path) -> None:
             assert 0 <= ask.context.now_ms - stored.times_ms[0] < 60_000
 
     asyncio.run(use())
+
+
+def test_the_command_judges_the_log_of_a_stack(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = a_whole_release(tmp_path, 1)
+    make_current(tmp_path, release.name)
+
+    async def use() -> None:
+        async with running(tmp_path) as (service, _):
+            await service.record([an_event("e", shopper="of-1", product_id="p2")], within_s=5.0)
+            for shopper in ("of-1", "nobody", ""):
+                ask = an_ask(
+                    shopper=shopper,
+                    request_id=f"by {shopper}",
+                    context=a_context(now_ms=service.now_ms()),
+                )
+                await service.recommend(ask, start_s=time.monotonic(), total_s=5.0)
+
+    asyncio.run(use())
+    asked = Namespace(state_dir=tmp_path, release=None, filled_from=None, json=True)
+    assert replay_command.run(asked) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"calls": 3, "judged": 3, "equal": 3, "unequal": []}
+
+    schema = json.loads((release / SCHEMA_FILE).read_text())
+    schema["history_length"] += 1  # another meaning of the features
+    (release / SCHEMA_FILE).write_text(json.dumps(schema))
+    asked.json = False
+    assert replay_command.run(asked) == 1
+    assert "differs: by of-1" in capsys.readouterr().out
