@@ -76,6 +76,12 @@ COMMANDS = (
         "training.command",
         "vitrine train all --data SNAPSHOT --out MODEL",
     ),
+    Command(
+        "replay",
+        "whether training sees what the models were sent",
+        "training.replay_command",
+        "vitrine replay --json",
+    ),
     _command("export.command", "export", "models to a signed release", "vitrine export MODEL"),
     _command(
         "export.command", "promote", "make a release the active one", "vitrine promote RELEASE"

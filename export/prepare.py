@@ -26,7 +26,7 @@ from serving.adapters.release_files import read_release_manifest
 from serving.stack.folder import StateFolder
 from shop.errors import VitrineError
 from shop.release import HISTORIES_FILE, Manifest
-from simulator.world import WORLD, WorldSettings, generate
+from simulator.world import WorldSettings, generate, is_current_world
 from training.data.progress import Progress as ShowProgress
 from training.data.snapshot import SnapshotManifest, read_snapshot_manifest
 from training.data.sources import snapshot_for
@@ -138,7 +138,7 @@ def clock_offset_ms(snapshot: SnapshotManifest, manifest: Manifest) -> int:
 
 def _built_in_world(job: _Job) -> Path:
     folder = job.state.root / ("world-quick" if job.quick else "world")
-    if (folder / WORLD).exists():
+    if is_current_world(folder):
         return folder
     now_ms = time.time_ns() // 1_000_000
     until_today_ms = now_ms - now_ms % _DAY_MS

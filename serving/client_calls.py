@@ -94,6 +94,9 @@ class EventFields(TypedDict, total=False):
     placement: str
     device: str
     country: str
+    dwell_ms: int
+    result_count: int
+    discount: float
 
 
 def new_event(kind: EventKind, **fields: Unpack[EventFields]) -> pb.Event:

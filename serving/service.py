@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from serving.adapters.feedback_log import FeedbackLog, open_feedback_log
 from serving.adapters.history_store import HistoryStore
@@ -61,7 +62,11 @@ class Service:
     # A promoted release is ready in Triton already; one that needs longer is not.
     succeed_within_s: float = 10.0
     clock: Callable[[], float] = time.monotonic
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    clock_offset_ms: int = 0  # the shop's clock minus this machine's
+
+    def now_ms(self) -> int:
+        """The shop's time, Unix milliseconds."""
+        return shop_now_ms(self.clock_offset_ms)
 
     @property
     def tables(self) -> ReleaseTables:
@@ -82,7 +87,12 @@ class Service:
     def decoder(self) -> Decoder:
         """Judges requests for this shop."""
         return Decoder(
-            self.tables.catalogue.currency, self.token_key, self.now_ms, lambda: uuid.uuid4().hex
+            self.tables.catalogue.currency,
+            self.token_key,
+            self.now_ms,
+            lambda: uuid.uuid4().hex,
+            self.tables.schema.time_zone,
+            self.clock_offset_ms,
         )
 
     async def recommend(self, ask: Ask, *, start_s: float, total_s: float) -> Answer:
@@ -161,6 +171,11 @@ class Service:
             )
 
 
+def shop_now_ms(clock_offset_ms: int) -> int:
+    """The time of a shop whose clock is so far from this machine's, Unix milliseconds."""
+    return time.time_ns() // 1_000_000 + clock_offset_ms
+
+
 class _NotLogged:
     """An `ImpressionLog` for lists that nobody was shown."""
 
@@ -208,7 +223,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
         telemetry.watch_offers(deps.offers)
-        rule_books = RuleBooks(settings, telemetry)
+        shop_clock = partial(shop_now_ms, settings.clock_offset_ms)
+        rule_books = RuleBooks(settings, telemetry, shop_clock)
         await rule_books.open(deps)
         yield Service(
             deps,
@@ -218,6 +234,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             is_sound=lambda: log.is_writing,
             releases=releases,
             rule_books=rule_books,
+            clock_offset_ms=settings.clock_offset_ms,
         )
 
 

@@ -22,7 +22,7 @@ from shop.errors import DataRejected
 from training.algorithms import ALGORITHMS, Algorithm
 from training.data.progress import Progress, no_progress
 from training.data.snapshot import load_snapshot
-from training.examples import build_histories
+from training.histories import build_histories
 from training.model_folder import (
     add_metrics,
     read_json,
@@ -36,7 +36,7 @@ from training.settings import TrainingSettings, settings_for
 from training.split import time_split
 from training.steps import STEPS, Job
 
-TRAINING_VERSION = 1  # raise when the same settings train something else
+TRAINING_VERSION = 2  # raise when the same settings train something else
 STEPS_FILE = "steps.json"
 
 

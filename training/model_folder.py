@@ -55,6 +55,7 @@ def schema_of(snapshot: Snapshot, *, history_length: int, vector_size: int) -> F
         countries=tuple(name for name in snapshot.countries if name),
         segments=tuple(segments),
         heads=tuple(head for head in HEADS if known.get(_LABEL_OF_HEAD[head], 0) > 0),
+        time_zone=snapshot.manifest.time_zone,
     )
 
 

@@ -16,7 +16,8 @@ from shop.candidates import Source
 from shop.neighbours import Neighbours, score_neighbours
 from shop.popularity import Popularity
 from shop.sources import from_history, from_neighbours, from_popularity
-from training.examples import Histories, Moments
+from training.examples import Moments
+from training.histories import Histories
 
 _CHUNK = 512
 _NO_CATEGORIES: NDArray[np.int64] = np.zeros(0, dtype=np.int64)

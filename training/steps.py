@@ -18,7 +18,7 @@ from training.algorithms.ranker import train_ranker
 from training.algorithms.two_tower import TwoTowerRetriever, TwoTowerTask, fit_two_tower
 from training.data.progress import Progress
 from training.data.snapshot import Snapshot
-from training.examples import Histories
+from training.histories import Histories
 from training.model_folder import (
     RANKER_CONFIG,
     RANKER_WEIGHTS,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.adapters.history_records import extended
+from serving.adapters.history_records import extended, is_remembered
 from serving.recommend.ports import (
     Costs,
     Discounts,
@@ -27,7 +27,6 @@ from serving.recommend.ports import (
 )
 from shop.catalogue import NO_PRODUCT
 from shop.errors import DependencyError, DependencyUnavailable
-from shop.events import HISTORY_TYPES
 from shop.features import ShopperFeatures
 
 
@@ -84,7 +83,7 @@ class MemoryEventStore(Temper):
             seen.add(key)
             accepted += 1
             self.events.append(event)
-            if event.type in HISTORY_TYPES:
+            if is_remembered(event):
                 self._extend_history(event)
         return EventReceipt(accepted, len(events) - accepted)
 

@@ -3,7 +3,7 @@
 from serving.deadline import Deadline
 from serving.recommend.call import Call, Deps
 from serving.recommend.candidates import find_candidates
-from serving.recommend.feedback import log_impression
+from serving.recommend.feedback import log_impression, log_page
 from serving.recommend.history import read_history
 from serving.recommend.paging import first_page, further_page
 from serving.recommend.ranking import rank
@@ -21,7 +21,7 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
     call = Call.of(ask, deps, deadline)
     if ask.page is not None:
         answer = await further_page(call, ask.page)
-        log_impression(call, answer, ask.context)
+        log_page(call, answer)
         return answer
 
     with call.timed(Stage.HISTORY):
@@ -60,5 +60,5 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
         scored_count=0 if scores is None else len(found.candidates),
         fallback=found.fallback,
     )
-    log_impression(call, answer, past.context)
+    log_impression(call, answer, past, features)
     return answer

@@ -8,7 +8,7 @@ Shapes: N candidates, T history, D vector size, R catalogue rows, H heads.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,24 @@ from shop.catalogue import Catalogue
 from shop.events import EventType
 from shop.features import FeatureSchema, ShopperFeatures
 from shop.neighbours import Neighbours
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredSignals:
+    """How a shopper's visits went, oldest first.  Shapes: S signals."""
+
+    event_codes: NDArray[np.int64]  # [S] of shop.events.SIGNAL_TYPES
+    times_ms: NDArray[np.int64]  # [S]
+    amounts: NDArray[np.int64]  # [S] see shop.events.signal_amount
+    session_ids: tuple[str, ...]  # [S]
+
+    def __len__(self) -> int:
+        return len(self.session_ids)
+
+
+_NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+NO_STORED_SIGNALS = StoredSignals(_NONE, _NONE, _NONE, ())
+_UNTOLD: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +49,15 @@ class StoredHistory:
     segment: str  # profile; "" = unknown
     country: str
     device: str
+    # [T] see shop.events.PromotionSeen; left out: nothing is told
+    promotions: NDArray[np.int8] = field(default_factory=lambda: _UNTOLD)
+    signals: StoredSignals = NO_STORED_SIGNALS
+    revision: int = 0  # how many events were ever added here, what was cut off since included
+
+    def __post_init__(self) -> None:
+        if self.promotions is _UNTOLD:
+            untold = np.zeros(self.event_codes.shape, dtype=np.int8)
+            object.__setattr__(self, "promotions", untold)
 
 
 class Histories(Protocol):
@@ -186,6 +213,15 @@ class Impression:
     price_minor: tuple[int, ...]  # [K]
     discounts: tuple[float, ...]  # [K]
     degraded: tuple[str, ...]
+    # From here on: what it takes to compute the features anew (`training.replay`).
+    features_crc32: int = (
+        0  # shop.features.ShopperFeatures.crc32; 0 on further pages, which had none
+    )
+    history_revision: int = 0  # of the stored history that was read, 0 without one
+    # Of the request: event code, product id, time, promotion, amount or None.
+    recent_events: tuple[tuple[int, str, int, int, int | None], ...] = ()
+    context_product_ids: tuple[str, ...] = ()
+    cart_product_ids: tuple[str, ...] = ()
 
 
 class ImpressionLog(Protocol):
@@ -215,6 +251,9 @@ class ShopperEvent:
     device: str
     country: str
     request_id: str  # from the attribution token; "" = none
+    dwell_ms: int = 0  # 0 = not told
+    result_count: int | None = None  # of a search; None = not told
+    discount: float | None = None  # share of the list price taken off then; None = not told
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shop.candidates import Candidates
+from shop.events import PromotionSeen
 from shop.features import Context
 from shop.filters import Filter
 from shop.merchandising import Boost, Promotion
@@ -58,8 +59,10 @@ class RecentEvent:
     """An interaction of this session that the caller brings along because it is not logged yet."""
 
     event_code: int  # shop.events.EVENT_CODES
-    product_id: str
+    product_id: str  # "" for a search
     time_ms: int
+    promotion: PromotionSeen = PromotionSeen.NOT_TOLD
+    amount: int | None = None  # of a signal, see shop.events.signal_amount; None = not told
 
 
 @dataclass(frozen=True, slots=True)

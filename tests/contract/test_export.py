@@ -25,7 +25,7 @@ from shop.release import MANIFEST, RANKER_FILE, REQUIRED_FILES, USER_TOWER_FILE,
 from shop.tensors import ranker_spec, user_tower_spec
 from tests.contract.small_models import a_model_folder, a_snapshot
 from training.data.snapshot import Snapshot, load_snapshot
-from training.examples import build_histories
+from training.histories import build_histories
 from training.model_folder import read_neighbours, read_schema
 from training.models.ranker import load_serving_ranker
 from training.models.two_tower import load_user_tower
@@ -229,6 +229,10 @@ def test_histories_are_what_the_online_store_would_hold(
     assert stored.product_ids == tuple(products[row] for row in wanted.product_rows)
     np.testing.assert_array_equal(stored.event_codes, wanted.event_codes)
     np.testing.assert_array_equal(stored.times_ms, wanted.times_ms)
+    np.testing.assert_array_equal(stored.promotions, wanted.promotions)
+    assert len(stored.signals) == len(wanted.signals)
+    np.testing.assert_array_equal(stored.signals.event_codes, wanted.signals.event_codes)
+    np.testing.assert_array_equal(stored.signals.amounts, wanted.signals.amounts)
 
 
 def test_only_the_newest_interactions_of_a_busy_shopper_are_kept(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from shop.neighbours import Neighbours, score_neighbours
 from training.data.snapshot import Snapshot
-from training.examples import Histories, Moments, wanted_touches
+from training.examples import Moments, wanted_touches
+from training.histories import Histories
 
 _BLOCK_CELLS = 4_000_000  # of the co-occurrence matrix at once: 32 MB of float64
 _BLOCK_PAIRS = 4_000_000
