@@ -9,6 +9,7 @@ import grpc.aio
 from serving.client_calls import (
     DEFAULT_TIMEOUT_S,
     RequestFields,
+    RerankFields,
     channel_options,
     our_errors,
     request_of,
@@ -73,6 +74,21 @@ class AsyncVitrineClient:
                     yield response
             finally:
                 stream.cancel()  # whoever stops reading wants no more lists made
+
+    async def rerank(
+        self,
+        product_ids: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        **fields: Unpack[RerankFields],
+    ) -> pb.RerankResponse:
+        """These products, of a list of the caller's own, in the order of this shopper's lists."""
+        ask = pb.RerankRequest(product_ids=product_ids, **fields)
+        with our_errors(self.address):
+            response: pb.RerankResponse = await self._recommendations.Rerank(
+                ask, timeout=self._within(timeout_s)
+            )
+        return response
 
     async def log_events(
         self, events: Sequence[pb.Event], *, timeout_s: float | None = None

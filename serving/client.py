@@ -16,6 +16,7 @@ from serving.client_calls import (
     EventFields,
     EventKind,
     RequestFields,
+    RerankFields,
     channel_options,
     new_event,
     our_errors,
@@ -85,6 +86,21 @@ class VitrineClient:
                 yield from stream
             finally:
                 stream.cancel()  # whoever stops reading wants no more lists made
+
+    def rerank(
+        self,
+        product_ids: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        **fields: Unpack[RerankFields],
+    ) -> pb.RerankResponse:
+        """These products, of a list of the caller's own, in the order of this shopper's lists."""
+        ask = pb.RerankRequest(product_ids=product_ids, **fields)
+        with our_errors(self.address):
+            response: pb.RerankResponse = self._recommendations.Rerank(
+                ask, timeout=self._within(timeout_s)
+            )
+        return response
 
     def log_events(
         self, events: Sequence[pb.Event], *, timeout_s: float | None = None

@@ -76,6 +76,33 @@ class RequestFields(TypedDict, total=False):
     experiment_overrides: Mapping[str, str]
 
 
+class RerankFields(TypedDict, total=False):
+    """The fields of a `RerankRequest` beside its products, for calls without a message."""
+
+    placement: str
+    visitor_id: str
+    user_id: str
+    session_id: str
+    context_product_ids: Sequence[str]
+    cart: Sequence[pb.CartItem]
+    recent_events: Sequence[pb.RecentEvent]
+    device: str
+    country: str
+    currency: str
+    segment: str
+    utc_offset_minutes: int
+    page_size: int
+    diversity: float
+    explain: bool
+    deadline_ms: int
+    boosts: Sequence[pb.Boost]
+    return_fields: Sequence[str]
+    request_id: str
+    scores: Sequence[float]
+    score_weight: float
+    sold_out: pb.SoldOut
+
+
 class EventFields(TypedDict, total=False):
     """The fields of an `Event` beside its type; see the proto."""
 

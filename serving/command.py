@@ -1,8 +1,9 @@
-"""Commands that ask the door: `vitrine recommend` and `vitrine event`."""
+"""Commands that ask the door: `vitrine recommend`, `vitrine rerank` and `vitrine event`."""
 
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToDict
@@ -29,6 +30,24 @@ def configure_recommend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--placement", default="home", choices=PLACEMENTS, help="default: home")
     parser.add_argument("--filter", default="", metavar="F", help="e.g. 'price < 50 AND in_stock'")
     parser.add_argument("-n", type=_page_size, default=20, metavar="N", help="1 to 500, default 20")
+    parser.add_argument(
+        "--explain", action="store_true", help="probabilities, value and rules of every product"
+    )
+    parser.add_argument("--json", action="store_true", help="the reply as one JSON object")
+    add_address_argument(parser)
+
+
+def configure_rerank(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `vitrine rerank`."""
+    parser.add_argument(
+        "product", nargs="+", metavar="PRODUCT", help="ids, best first; at most 500"
+    )
+    parser.add_argument("--user", default="", metavar="U", help="shopper; may be unknown")
+    parser.add_argument("--session", default="", metavar="S", help="session id")
+    parser.add_argument("--placement", default="search", choices=PLACEMENTS, help="default: search")
+    parser.add_argument(
+        "--sold-out-last", action="store_true", help="keep what is sold out, behind all others"
+    )
     parser.add_argument(
         "--explain", action="store_true", help="probabilities, value and rules of every product"
     )
@@ -75,13 +94,22 @@ def run_recommend(arguments: argparse.Namespace) -> int:
     )
     with VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S) as client:
         reply = client.recommend(request)
-    if arguments.json:
-        _write_json(MessageToDict(reply, preserving_proto_field_name=True))
-    else:
-        console = Console()
-        if not console.is_terminal:  # a file or a pipe has no width of its own
-            console = Console(width=_PIPE_WIDTH)
-        console.print(_shown(request, reply))
+    _print(reply, explained=arguments.explain, as_json=arguments.json)
+    return 0
+
+
+def run_rerank(arguments: argparse.Namespace) -> int:
+    """Asks once and prints the list in its new order, and what is not in it."""
+    with VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S) as client:
+        reply = client.rerank(
+            arguments.product,
+            user_id=arguments.user,
+            session_id=arguments.session,
+            placement=arguments.placement,
+            sold_out=pb.SOLD_OUT_LAST if arguments.sold_out_last else pb.SOLD_OUT_LEAVE_OUT,
+            explain=arguments.explain,
+        )
+    _print(reply, explained=arguments.explain, as_json=arguments.json)
     return 0
 
 
@@ -117,11 +145,26 @@ def _page_size(text: str) -> int:
     return size
 
 
-def _shown(request: pb.RecommendRequest, reply: pb.RecommendResponse) -> Group:
+_Reply = pb.RecommendResponse | pb.RerankResponse
+
+
+def _print(reply: _Reply, *, explained: bool, as_json: bool) -> None:
+    if as_json:
+        _write_json(MessageToDict(reply, preserving_proto_field_name=True))
+        return
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console = Console(width=_PIPE_WIDTH)
+    console.print(_shown(reply, explained=explained))
+
+
+def _shown(reply: _Reply, *, explained: bool) -> Group:
     parts: list[Table | Text] = [_items(reply)]
-    if request.explain:
+    if explained:
         parts.append(_explanations(reply))
-    if not reply.items:
+    if isinstance(reply, pb.RerankResponse):
+        parts.extend(_not_in_it(reply))
+    elif not reply.items:
         parts.append(Text("No eligible product. A narrower filter than the catalogue allows?"))
     losses = (f"degraded: {loss.stage} {loss.reason}" for loss in reply.degraded)
     parts.extend(Text(loss, "yellow") for loss in losses)
@@ -133,7 +176,15 @@ def _shown(request: pb.RecommendRequest, reply: pb.RecommendResponse) -> Group:
     return Group(*parts)
 
 
-def _items(reply: pb.RecommendResponse) -> Table:
+def _not_in_it(reply: pb.RerankResponse) -> Iterator[Text]:
+    for each in reply.left_out:
+        why = pb.LeftOutReason.Name(each.reason).removeprefix("LEFT_OUT_").lower().replace("_", " ")
+        yield Text(f"left out: {each.product_id} ({why})", "yellow")
+    if reply.missing_product_ids:
+        yield Text(f"unknown: {', '.join(reply.missing_product_ids)}", "yellow")
+
+
+def _items(reply: _Reply) -> Table:
     table = Table("#", "product", title_justify="left")
     table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=48)
     for name in (f"price {reply.currency}", "stock", "score"):
@@ -161,7 +212,7 @@ def _price(item: pb.RecommendedProduct) -> str:
     return price
 
 
-def _explanations(reply: pb.RecommendResponse) -> Table:
+def _explanations(reply: _Reply) -> Table:
     table = Table("#", "product")
     for name in ("click", "cart", "purchase", "return", "value", "propensity"):
         table.add_column(name, justify="right")

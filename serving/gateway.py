@@ -25,6 +25,7 @@ from serving.proto import recommendations_pb2 as pb
 from serving.recommend.ports import ShopperEvent
 from serving.refusal import Refusal, refusal_of, refuse
 from serving.reply import encode_answer, encode_valid
+from serving.rerank_codec import encode_reranked, rerank_ask
 from serving.service import Service
 from serving.settings import DoorSettings
 from serving.turns import Turns
@@ -132,6 +133,24 @@ class Gateway:
                 for task in under_way:
                     task.cancel()
             handling.fields["requests"] = len(request.requests)
+
+    async def Rerank(self, request: pb.RerankRequest, grpc_context: Any) -> pb.RerankResponse:
+        """The caller's own list in the order of ours."""
+        with _Handling(self._service, "Rerank", grpc_context) as handling:
+            service = self._service
+            ask = rerank_ask(request, service.decoder)
+            asked_ms = request.deadline_ms or asked_in_metadata_ms(grpc_context)
+            arrival, usual_ms = handling.arrival, service.budgets.total_ms
+            total_s = self._total_s(asked_ms, arrival, default_ms=usual_ms)
+            async with self._turns.turn():
+                reranked = await service.rerank(ask, start_s=arrival.at_s, total_s=total_s)
+            service.telemetry.answered(reranked.answer)
+            ttl_ms = service.deps.settings.attribution_ttl_ms
+            catalogue, key = service.tables.catalogue, service.token_key
+            reply = encode_reranked(reranked, catalogue, key, attribution_ttl_ms=ttl_ms)
+            handling.note(reply)
+            return reply
+        return pb.RerankResponse()
 
     async def LogEvents(
         self, request: pb.LogEventsRequest, grpc_context: Any
@@ -247,7 +266,7 @@ class _Handling:
         self._method = method
         self._context = grpc_context
 
-    def note(self, reply: pb.RecommendResponse) -> None:
+    def note(self, reply: pb.RecommendResponse | pb.RerankResponse) -> None:
         """What the line about this request tells."""
         self.fields |= {
             "request_id": reply.request_id,

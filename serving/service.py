@@ -30,6 +30,7 @@ from serving.recommend.ports import (
 )
 from serving.recommend.prices import PriceAnswer, PriceAsk, suggest
 from serving.recommend.request import Answer, Ask, Degradation, Losses
+from serving.recommend.rerank import RerankAnswer, RerankAsk, rerank
 from serving.recommend.settings import StageBudgets
 from serving.releases import Releases, fill_histories
 from serving.rulebooks import RuleBooks
@@ -87,19 +88,19 @@ class Service:
 
     async def recommend(self, ask: Ask, *, start_s: float, total_s: float) -> Answer:
         """A list, made within `total_s` of `start_s`, which is a time of `clock`."""
-        deadline = Deadline(
-            self.clock,
-            start_s=start_s,
-            total_s=total_s,
-            reserve_s=self.budgets.reserve_ms / 1000.0,
-        )
-        return await recommend(ask, self.deps, deadline)
+        return await recommend(ask, self.deps, self._deadline(start_s, total_s))
+
+    async def rerank(self, ask: RerankAsk, *, start_s: float, total_s: float) -> RerankAnswer:
+        """A list brought along, in order, within `total_s` of `start_s`, a time of `clock`."""
+        return await rerank(ask, self.deps, self._deadline(start_s, total_s))
 
     async def suggest_prices(self, ask: PriceAsk, *, start_s: float, total_s: float) -> PriceAnswer:
         """Prices, suggested within `total_s` of `start_s`, which is a time of `clock`."""
+        return await suggest(ask, self.deps, self._deadline(start_s, total_s))
+
+    def _deadline(self, start_s: float, total_s: float) -> Deadline:
         reserve_s = self.budgets.reserve_ms / 1000.0
-        deadline = Deadline(self.clock, start_s=start_s, total_s=total_s, reserve_s=reserve_s)
-        return await suggest(ask, self.deps, deadline)
+        return Deadline(self.clock, start_s=start_s, total_s=total_s, reserve_s=reserve_s)
 
     async def record(self, events: Sequence[ShopperEvent], *, within_s: float) -> EventReceipt:
         """Returns once every event is on disk, and counts in the next list."""

@@ -26,7 +26,7 @@ from serving.recommend.prices import PriceAnswer
 from serving.recommend.request import Answer, Degradation, Stage
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
-METHODS = ("Recommend", "RecommendMany", "LogEvents", "SuggestPrice")
+METHODS = ("Recommend", "RecommendMany", "Rerank", "LogEvents", "SuggestPrice")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
 

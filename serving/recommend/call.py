@@ -86,14 +86,7 @@ class Call:
 
     def missing_product_ids(self) -> tuple[str, ...]:
         """Products named in the request that the catalogue does not know, each once."""
-        ask, known = self.ask, self.deps.release.tables.catalogue.row_of
-        named = (
-            *ask.context_product_ids,
-            *ask.cart_product_ids,
-            *(event.product_id for event in ask.recent_events),
-            *sorted(ask.exclude_product_ids),
-        )
-        return tuple(dict.fromkeys(name for name in named if name not in known))
+        return self.ask.not_among(self.deps.release.tables.catalogue.row_of)
 
     def timed(self, stage: Stage) -> AbstractContextManager[None]:
         """Counts the time inside the block as this stage's."""

@@ -14,8 +14,10 @@ import type { LogEventsResponse__Output as Receipt } from "./generated/vitrine/v
 import type { RecommendationsClient } from "./generated/vitrine/v1/Recommendations.js";
 import type { RecommendRequest } from "./generated/vitrine/v1/RecommendRequest.js";
 import type { RecommendResponse__Output as Reply } from "./generated/vitrine/v1/RecommendResponse.js";
+import type { RerankRequest } from "./generated/vitrine/v1/RerankRequest.js";
+import type { RerankResponse__Output as Reranked } from "./generated/vitrine/v1/RerankResponse.js";
 
-export type { Event, RecommendRequest, Receipt, Reply };
+export type { Event, RecommendRequest, Receipt, Reply, Reranked, RerankRequest };
 
 // In a shop of your own: copies of these two files, from the release of Vitrine that you call.
 const PROTO_ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -43,6 +45,11 @@ export class Vitrine {
   /** A ranked list. Rejects with a grpc.ServiceError after `timeoutMs` at the latest. */
   recommend(request: RecommendRequest, timeoutMs: number): Promise<Reply> {
     return within(timeoutMs, (deadline, answer) => this.stub.recommend(request, deadline, answer));
+  }
+
+  /** The products of a list of the shop's own, such as search results, in the order of this shopper's lists. */
+  rerank(request: RerankRequest, timeoutMs: number): Promise<Reranked> {
+    return within(timeoutMs, (deadline, answer) => this.stub.rerank(request, deadline, answer));
   }
 
   /** Resolves once the events are on disk. An event with the same key again counts once. */
