@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -288,6 +289,36 @@ def test_wrong_values_are_absurd_short_or_swapped_as_told(products: Path) -> Non
         assert all(percent != percent for percent in percents)
         risks = numbers((await shop.supply(ids)).packed_backorder_risk, "<f4")
         assert all(risk != risk for risk in risks)
+
+    against(products, check)
+
+
+def test_wrong_values_are_no_numbers_negative_or_another_s_as_told(products: Path) -> None:
+    ids = [f"P{row:06d}" for row in range(1, 101)]
+
+    async def check(shop: Shop) -> None:
+        right = numbers((await shop.prices(ids)).packed_price_minor)
+        await shop.ail("pricing", wrong_values=pb.WRONG_VALUES_MISREAD)
+        misread = await shop.prices(ids)
+        assert numbers(misread.packed_price_minor) == right[::-1]
+        assert misread.ids_crc32 == ids_crc32(ids)  # which is why nobody can tell
+        for kind, whole, share in (
+            (pb.WRONG_VALUES_NAN, -(2**63), math.nan),
+            (pb.WRONG_VALUES_NEGATIVE, -5, -5.0),
+        ):
+            for system in ("pricing", "inventory", "promotions", "costs", "supply"):
+                await shop.ail(system, wrong_values=kind)
+            for raw in (
+                (await shop.prices(ids)).packed_price_minor,
+                (await shop.stock(ids)).packed_stock,
+                (await shop.costs(ids)).packed_cost_minor,
+            ):
+                assert numbers(raw) == [whole] * len(ids)
+            for raw in (
+                (await shop.promotions(ids)).packed_percent_off,
+                (await shop.supply(ids)).packed_backorder_risk,
+            ):
+                np.testing.assert_equal(np.array(numbers(raw, "<f4")), np.full(len(ids), share))
 
     against(products, check)
 

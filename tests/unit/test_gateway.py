@@ -142,3 +142,24 @@ def test_health_is_not_serving_when_events_cannot_be_kept() -> None:
         assert await health(gateway) == NOT_SERVING
 
     with_gateway(use, is_sound=lambda: False)
+
+
+def test_batches_beyond_those_allowed_are_shed_until_one_ends_or_is_left() -> None:
+    async def use(gateway: Gateway) -> None:
+        requests = [pb.RecommendRequest(placement="home")] * 5
+        many = pb.RecommendManyRequest(requests=requests)
+        streams = [gateway.RecommendMany(many, Context()) for _ in range(DoorSettings().streams)]
+        assert [(await anext(stream)).index for stream in streams] == [0] * len(streams)
+        shed = Context()
+        assert [each async for each in gateway.RecommendMany(many, shed)] == []
+        assert shed.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await streams[0].aclose()  # the client went away
+        async for last in streams[1]:
+            pass
+        assert last.index == 4
+        again = [gateway.RecommendMany(many, Context()) for _ in range(2)]
+        assert [len([each async for each in stream]) for stream in again] == [5, 5]
+        for stream in streams[2:]:
+            await stream.aclose()
+
+    with_gateway(use)
