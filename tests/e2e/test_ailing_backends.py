@@ -1,4 +1,4 @@
-"""The fault matrix of `vitrine bench backends`, a corner of it: no failed call, nothing sold out."""
+"""A corner of the matrix of `vitrine bench backends`: no failed call, nothing sold out shown."""
 
 from loadtest.benchmarks.ailing import ailing_stack
 from tests.e2e.running_stack import RunningStack
