@@ -18,6 +18,7 @@ from serving.adapters.key_files import read_key, read_or_create_key
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.log_segments import log_name
 from serving.codec import Decoder
+from serving.context_feeds import follow_surroundings
 from serving.deadline import Deadline
 from serving.recommend.call import Deps
 from serving.recommend.pipeline import recommend
@@ -202,13 +203,15 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         histories = await stack.enter_async_context(_open_histories(settings))
         await asyncio.to_thread(fill_histories, settings, release_key, histories)
         log = stack.enter_context(closing(_open_log(settings, histories)))
-        releases = Releases(settings, release_key, histories, log)
+        surroundings = await stack.enter_async_context(follow_surroundings(settings))
+        releases = Releases(settings, release_key, histories, log, surroundings)
         stack.push_async_callback(releases.close)
         telemetry = Telemetry()
         telemetry.watch_feedback(log)
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
         telemetry.watch_offers(deps.offers)
+        telemetry.watch_surroundings(surroundings)
         rule_books = RuleBooks(settings, telemetry)
         await rule_books.open(deps)
         yield Service(

@@ -90,15 +90,18 @@ class BusinessSettings:
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
-    """Where the feeds behind price suggestions are."""
+    """Where the feeds are: those behind price suggestions, and those of the shop's surroundings."""
 
     competitors: str = "127.0.0.1:9102"
     demand: str = "127.0.0.1:9102"
     calendar: str = "127.0.0.1:9102"
+    weather: str = ""  # "": there is none, and a rule that asks for it never holds
+    trends: str = ""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            _require_address(name, getattr(self, name))
+            if name not in ("weather", "trends") or getattr(self, name):
+                _require_address(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from serving.adapters.feedback_log import FeedbackLog
 from serving.recommend.lookups import OfferCache
 from serving.recommend.prices import PriceAnswer
 from serving.recommend.request import Answer, Degradation, Stage
+from serving.recommend.surroundings import Surroundings
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 METHODS = ("Recommend", "RecommendMany", "Rerank", "LogEvents", "SuggestPrice")
@@ -132,6 +133,10 @@ class Telemetry:
         """Shows what became of the questions to the shop's systems; replaces the cache before."""
         self._questions.of = offers
 
+    def watch_surroundings(self, surroundings: Surroundings) -> None:
+        """Shows whether weather and search trends are known."""
+        self.registry.register(_SurroundingsState(surroundings))
+
     def serve_metrics(self, host: str, port: int) -> int:
         """Answers `/metrics` on `host`; the port it got. Raises OSError if the port is taken."""
         server, _ = start_http_server(port, addr=host, registry=self.registry)
@@ -197,3 +202,19 @@ class _QuestionCounts(Collector):
             second.add_metric((system,), questions.second_calls)
             left_alone.add_metric((system,), questions.is_left_alone)
         return asked, failed, second, left_alone
+
+
+class _SurroundingsState(Collector):
+    """Reads what is known of the surroundings whenever somebody asks for metrics."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+
+    def collect(self) -> Iterable[Metric]:
+        """By feed."""
+        known = GaugeMetricFamily(
+            "vitrine_context_known", "1: told, and young enough to count", labels=("feed",)
+        )
+        known.add_metric(("weather",), self._surroundings.weather_is_known)
+        known.add_metric(("trends",), self._surroundings.trends_are_known)
+        yield known

@@ -16,6 +16,8 @@ from serving.proto import business_pb2 as pb
 
 SYSTEMS = ("inventory", "pricing", "promotions", "costs", "supply")
 FEEDS = ("competitors", "demand", "calendar")
+CONTEXT_FEEDS = ("weather", "trends")
+_ALL = (*SYSTEMS, *FEEDS, *CONTEXT_FEEDS)
 _ABSURD = {  # the column that goes wrong, and an absurd value
     "packed_stock": -5,
     "packed_price_minor": 0,
@@ -96,8 +98,8 @@ def nonsense(wrong_values: pb.WrongValues, absurd: float) -> float:
 
 def checked_faults(faults: pb.FaultSettings) -> pb.FaultSettings:
     """The same faults. Raises ValueError naming the first setting that means nothing."""
-    if faults.system not in (*SYSTEMS, *FEEDS):
-        allowed = ", ".join((*SYSTEMS, *FEEDS))
+    if faults.system not in _ALL:
+        allowed = ", ".join(_ALL)
         raise ValueError(f"system {faults.system!r}: must be one of {allowed}")
     for name in ("latency_ms", "jitter_ms"):
         if not 0.0 <= getattr(faults, name) <= 600_000.0:

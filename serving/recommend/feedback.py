@@ -15,6 +15,8 @@ def log_impression(call: Call, answer: Answer, context: Context) -> None:
 def _impression(call: Call, answer: Answer, context: Context) -> Impression:
     # `context` is the one the models saw, completed from the profile: training replays it.
     ask, shown, offers = answer.ask, answer.slate, answer.offers
+    around = call.deps.surroundings
+    weather = around.weather_in(context.country)
     ids: list[str] = call.deps.release.tables.catalogue.product_ids[shown.rows].tolist()
     return Impression(
         request_id=ask.request_id,
@@ -33,4 +35,7 @@ def _impression(call: Call, answer: Answer, context: Context) -> Impression:
         price_minor=tuple(offers.price_minor[shown.at].tolist()),
         discounts=tuple(offers.discount[shown.at].tolist()),
         degraded=tuple(reason.value for _, reason in answer.degraded),
+        weather="" if weather is None else weather.condition,
+        temperature_c=None if weather is None else weather.temperature_c,
+        trending=around.trending_terms,
     )

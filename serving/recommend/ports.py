@@ -186,6 +186,9 @@ class Impression:
     price_minor: tuple[int, ...]  # [K]
     discounts: tuple[float, ...]  # [K]
     degraded: tuple[str, ...]
+    weather: str = ""  # in `country`, one of shop.surroundings.WEATHERS; "" = not known
+    temperature_c: float | None = None
+    trending: tuple[str, ...] = ()  # what people look for, as far as it is known
 
 
 class ImpressionLog(Protocol):

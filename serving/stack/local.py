@@ -18,7 +18,8 @@ from serving.triton.status import STATUS_FILE, read_status
 
 _DOOR_FILE = "door.json"  # in run/; written when the door is open
 BUSINESS_SYSTEMS = ("inventory", "pricing", "promotions", "costs", "supply")
-FEEDS = ("competitors", "demand", "calendar")  # simulated together with the systems
+# Simulated together with the systems.
+FEEDS = ("competitors", "demand", "calendar", "weather", "trends")
 
 
 SimulatedSystems = Callable[[Path, Mapping[str, int]], tuple[str, ...]]

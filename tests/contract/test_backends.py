@@ -22,7 +22,7 @@ from shop.errors import DataRejected, DependencyUnavailable
 from shop.question import ids_crc32
 from simulator.backends import Backends, open_stock_room
 from simulator.campaigns import percent_off, product_keys
-from simulator.faults import FEEDS, SYSTEMS
+from simulator.faults import CONTEXT_FEEDS, FEEDS, SYSTEMS
 from simulator.stockroom import StockRoom
 from simulator.supply import UNITS_PER_DAY
 from simulator.tables import products_table
@@ -336,14 +336,14 @@ def test_faults_can_be_read_back(products: Path) -> None:
 def test_faults_that_mean_nothing_are_refused(products: Path) -> None:
     async def check(shop: Shop) -> None:
         for system, faults in (
-            ("weather", {}),
+            ("plumbing", {}),
             ("pricing", {"error_rate": 1.5}),
             ("pricing", {"latency_ms": -1.0}),
             ("pricing", {"wrong_values": 99}),
         ):
             status = await status_of(shop.ail(system, **faults))
             assert status == grpc.StatusCode.INVALID_ARGUMENT, (system, faults)
-        assert await status_of(shop.faults("weather")) == grpc.StatusCode.INVALID_ARGUMENT
+        assert await status_of(shop.faults("plumbing")) == grpc.StatusCode.INVALID_ARGUMENT
 
     against(products, check)
 
@@ -404,7 +404,7 @@ def test_the_command_tells_its_ports_and_ends_on_sigterm(products: Path, tmp_pat
             assert process.stdout is not None
             ports = json.loads(process.stdout.readline())
             assert json.loads(ports_file.read_text()) == ports
-            assert set(ports) == {*SYSTEMS, *FEEDS, "control"}
+            assert set(ports) == {*SYSTEMS, *FEEDS, *CONTEXT_FEEDS, "control"}
             assert asyncio.run(status_of(Shop(ports).stock())) == grpc.StatusCode.OK
         finally:
             process.send_signal(signal.SIGTERM)

@@ -13,4 +13,4 @@ def test_wrong_figures_fail_no_call_show_nothing_sold_out_and_are_named(
     for cell in cells:
         assert cell.calls == 120  # 30 a second: two until nothing is current, one to settle
         assert (cell.failed, cell.sold_out_shown) == (0, 0)
-        assert cell.is_named_rightly, cell
+        assert cell.is_named, cell

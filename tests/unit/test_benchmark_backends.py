@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loadtest.benchmarks import backends
-from loadtest.benchmarks.ailing import AILMENTS, REASON_OF, Cell, note
+from loadtest.benchmarks.ailing import AILMENTS, HEALTHY, REASON_OF, Cell, note
 from loadtest.benchmarks.fanout import STALLED, FanOuts, outcome_of
 from loadtest.benchmarks.result import Result
 from serving.proto import recommendations_pb2 as pb
@@ -25,11 +25,15 @@ def a_cell(system: str = "costs", ailment: str = "dead", **changes: object) -> C
     return replace(cell, **changes)
 
 
-def a_matrix(**changes: object) -> tuple[Cell, ...]:
-    """Every system in every ailment; the changes are those of dead costs."""
-    cells = [a_cell(system, ailment) for system in REASON_OF for ailment in AILMENTS]
-    bad = a_cell(**changes)
-    return tuple(bad if (c.system, c.ailment) == ("costs", "dead") else c for c in cells)
+def a_matrix(*, others: int = 0, by_chance: int = 0, **changes: object) -> tuple[Cell, ...]:
+    """Healthy, and every system in every ailment; the changes are those of dead costs."""
+    healthy = a_cell("inventory", HEALTHY, named=0, named_others=by_chance)
+    cells = [
+        a_cell(system, ailment, named_others=others) for system in REASON_OF for ailment in AILMENTS
+    ]
+    bad = a_cell(named_others=others, **changes)
+    matrix = [bad if (c.system, c.ailment) == ("costs", "dead") else c for c in cells]
+    return (healthy, *matrix)
 
 
 def an_outcome(healthy_ms: float = 4.0, stalled_ms: float = 11.0) -> Result:
@@ -83,27 +87,38 @@ def test_a_matrix_of_named_and_harmless_losses_holds() -> None:
         a_matrix(sold_out_shown=1),
         a_matrix(named=39),
         a_matrix(settled_calls=0, named=0),
+        a_matrix()[:-1],
         a_matrix()[1:],
+        a_matrix(others=11, by_chance=6),
         (*a_matrix(), a_cell("costs", "misread", failed=1)),
         (),
     ],
-    ids=["failed", "sold out", "unnamed", "unfelt", "not tried", "failed unseen", "nothing"],
+    ids=[
+        "failed",
+        "sold out",
+        "unnamed",
+        "unfelt",
+        "not tried",
+        "no comparison",
+        "others",
+        "failed unseen",
+        "nothing",
+    ],
 )
 def test_a_matrix_that_lacks_anything_does_not_hold(cells: tuple[Cell, ...]) -> None:
     assert not backends.outcome_of(cells).holds
 
 
-def test_naming_a_back_end_that_does_not_ail_does_not_hold_but_for_chance() -> None:
-    cell = Cell("costs", "dead")
-    for at in range(20):
-        note(cell, a_reply("a", lost="DEFAULT_OFFER"), GONE, after_s=12.0 + at)
+def test_what_a_busy_machine_names_by_chance_is_told_from_what_an_ailment_does() -> None:
+    assert backends.outcome_of(a_matrix(others=9, by_chance=6)).holds
+    cell = a_cell(settled_calls=0, named=0)
     both = a_reply("a", lost="DEFAULT_OFFER")
     both.degraded.append(pb.Degradation(stage="lookups", reason="STALE_STOCK"))
     note(cell, both, GONE, after_s=40.0)
-    assert cell.is_named_rightly
-    for _ in range(2):
-        note(cell, both, GONE, after_s=40.0)
-    assert not cell.is_named_rightly
+    assert (cell.named, cell.named_others) == (1, 1)
+    healthy = a_cell("inventory", HEALTHY, settled_calls=0, named=0)
+    note(healthy, a_reply("a", lost="STALE_STOCK"), GONE, after_s=40.0)
+    assert (healthy.named, healthy.named_others) == (0, 1)
 
 
 def test_a_loss_must_be_named_once_nothing_is_current_any_more() -> None:
@@ -116,10 +131,10 @@ def test_a_loss_must_be_named_once_nothing_is_current_any_more() -> None:
     assert (cell.calls, cell.failed, cell.sold_out_shown) == (5, 1, 1)
     assert (cell.named_after_s, cell.settled_calls) == (1.5, 0)
     note(cell, a_reply("a", lost="STALE_STOCK"), GONE, after_s=3.1)
-    assert cell.is_named_rightly
+    assert cell.is_named
     note(cell, a_reply("a"), GONE, after_s=3.2)
     assert (cell.settled_calls, cell.named) == (2, 1)
-    assert not cell.is_named_rightly
+    assert not cell.is_named
 
 
 def test_every_system_ails_in_every_way() -> None:
