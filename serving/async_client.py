@@ -8,6 +8,7 @@ import grpc.aio
 
 from serving.client_calls import (
     DEFAULT_TIMEOUT_S,
+    ClientTls,
     RequestFields,
     RerankFields,
     channel_options,
@@ -25,11 +26,21 @@ class AsyncVitrineClient:
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: bool = True
+        self,
+        address: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: bool = True,
+        tls: ClientTls | None = None,
     ) -> None:
         self.address = address
         self._timeout_s = timeout_s
-        self._channel = grpc.aio.insecure_channel(address, options=channel_options(retries=retries))
+        options = channel_options(retries=retries)
+        self._channel = (
+            grpc.aio.insecure_channel(address, options=options)
+            if tls is None
+            else grpc.aio.secure_channel(address, tls.credentials(), options=options)
+        )
         self._recommendations = rpc.RecommendationsStub(self._channel)  # type: ignore[no-untyped-call]
 
     async def __aenter__(self) -> Self:

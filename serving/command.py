@@ -11,10 +11,11 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from serving.client import VitrineClient, new_event
+from serving.client import ClientTls, VitrineClient, new_event
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Stage
 from serving.stack.folder import StateFolder
+from shop.errors import NotFound
 from shop.events import EventType
 from shop.features import PLACEMENTS
 
@@ -34,7 +35,7 @@ def configure_recommend(parser: argparse.ArgumentParser) -> None:
         "--explain", action="store_true", help="probabilities, value and rules of every product"
     )
     parser.add_argument("--json", action="store_true", help="the reply as one JSON object")
-    add_address_argument(parser)
+    add_door_arguments(parser)
 
 
 def configure_rerank(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def configure_rerank(parser: argparse.ArgumentParser) -> None:
         "--explain", action="store_true", help="probabilities, value and rules of every product"
     )
     parser.add_argument("--json", action="store_true", help="the reply as one JSON object")
-    add_address_argument(parser)
+    add_door_arguments(parser)
 
 
 def configure_event(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,7 @@ def configure_event(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", default="", metavar="S", help="session id")
     parser.add_argument("--token", default="", help="attribution token of the list it came from")
     parser.add_argument("--json", action="store_true", help="the receipt as one JSON object")
-    add_address_argument(parser)
+    add_door_arguments(parser)
 
 
 def add_address_argument(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +73,27 @@ def add_address_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address", metavar="H:P", help="gRPC door; default: the stack that runs here"
     )
+
+
+def add_door_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the door is, and how to speak to it if it speaks TLS; for `door_client`."""
+    add_address_argument(parser)
+    for name, meaning in (
+        ("ca", "the door speaks TLS, with a certificate signed by one of these (PEM)"),
+        ("certificate", "ours, for doors that ask for one (PEM)"),
+        ("key", "of our certificate (PEM)"),
+    ):
+        parser.add_argument(f"--tls-{name}", type=Path, metavar="FILE", help=meaning)
+
+
+def door_client(arguments: argparse.Namespace) -> VitrineClient:
+    """For the door that was named. Raises NotFound if there is none, or no such file."""
+    files = (arguments.tls_ca, arguments.tls_certificate, arguments.tls_key)
+    try:
+        tls = ClientTls.of_files(*files) if any(files) else None
+    except OSError as error:
+        raise NotFound(f"{error.filename}: {error.strerror}; name a PEM file") from error
+    return VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S, tls=tls)
 
 
 def door_address(arguments: argparse.Namespace) -> str:
@@ -92,7 +114,7 @@ def run_recommend(arguments: argparse.Namespace) -> int:
         page_size=arguments.n,
         explain=arguments.explain,
     )
-    with VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S) as client:
+    with door_client(arguments) as client:
         reply = client.recommend(request)
     _print(reply, explained=arguments.explain, as_json=arguments.json)
     return 0
@@ -100,7 +122,7 @@ def run_recommend(arguments: argparse.Namespace) -> int:
 
 def run_rerank(arguments: argparse.Namespace) -> int:
     """Asks once and prints the list in its new order, and what is not in it."""
-    with VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S) as client:
+    with door_client(arguments) as client:
         reply = client.rerank(
             arguments.product,
             user_id=arguments.user,
@@ -122,7 +144,7 @@ def run_event(arguments: argparse.Namespace) -> int:
         product_id=arguments.product,
         attribution_token=arguments.token,
     )
-    with VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S) as client:
+    with door_client(arguments) as client:
         receipt = client.log_events([event])
     if arguments.json:
         _write_json(MessageToDict(receipt, preserving_proto_field_name=True))

@@ -61,6 +61,7 @@ class Gateway:
         self._many_at_once = door.many_at_once
         self._is_warm = False
         THIS_PROCESS.speak_for(lambda: self._is_well)
+        self._service.telemetry.watch_serving(lambda: self._is_well)
         self._warming = asyncio.create_task(self._warm_up())
         self._following = asyncio.create_task(self._follow_releases())
         self._keeping_rules = asyncio.create_task(self._follow_rules())

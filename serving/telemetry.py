@@ -5,7 +5,7 @@ way: Ray's agent would deliver the same numbers ten seconds later and take 0.1 G
 """
 
 from collections import Counter as Counts
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,6 +62,7 @@ class Telemetry:
         )
         self._empty = Counter("vitrine_empty_answers", "Lists without a product", **self._here)
         self._in_flight = Gauge("vitrine_calls_in_flight", "Calls under way", **self._here)
+        self._serving = Gauge("vitrine_serving", "1: as health says SERVING", **self._here)
         self._release = Gauge("vitrine_release", "The release served", ("release",), **self._here)
         self._rule_book = Gauge(
             "vitrine_rule_book", "Rules of the book in force", ("version",), **self._here
@@ -110,6 +111,10 @@ class Telemetry:
         outcomes.update(failure.value for failure in answer.failures.values())
         for outcome, count in outcomes.items():
             self._prices.labels(outcome).inc(count)
+
+    def watch_serving(self, is_well: Callable[[], bool]) -> None:
+        """Shows what health says, for whoever cannot speak the door's TLS."""
+        self._serving.set_function(is_well)
 
     def serves(self, release: str) -> None:
         """This release is the one being served now."""

@@ -126,6 +126,15 @@ def _door_metrics(folder: StateFolder) -> dict[str, str]:
     return {"metrics": f"{metrics[0]}/metrics"} if isinstance(metrics, list) and metrics else {}
 
 
+def metrics_of_tls_door(folder: StateFolder) -> str:
+    """Where a door with TLS has its metrics; "" if the door speaks plainly, or there is none."""
+    ports = _read_ports(folder.run / _DOOR_FILE)
+    metrics = ports.get("metrics")
+    if not ports.get("tls") or not isinstance(metrics, list) or not metrics:
+        return ""
+    return str(metrics[0])
+
+
 def _read_ports(file: Path) -> dict[str, object]:
     try:
         raw: dict[str, object] = json.loads(file.read_text())

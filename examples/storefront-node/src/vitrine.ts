@@ -33,10 +33,11 @@ type Answer<T> = (error: grpc.ServiceError | null, reply?: T) => void;
 export class Vitrine {
   private readonly stub: RecommendationsClient;
 
-  constructor(address: string) {
+  /** With `grpc.credentials.createSsl(…)` for a door that speaks TLS. */
+  constructor(address: string, credentials = grpc.credentials.createInsecure()) {
     const definition = loadSync(PROTO, { ...AS_TYPED, includeDirs: [PROTO_ROOT] });
     const loaded = grpc.loadPackageDefinition(definition) as unknown as ProtoGrpcType;
-    this.stub = new loaded.vitrine.v1.Recommendations(address, grpc.credentials.createInsecure(), {
+    this.stub = new loaded.vitrine.v1.Recommendations(address, credentials, {
       "grpc.service_config": readFileSync(SERVICE_CONFIG, "utf8"),
       "grpc.enable_http_proxy": 0, // the door stands in our own network
     });
