@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.proto import recommendations_pb2 as pb
+from serving.recommend.request import Stage
 
 _SERVICE = "/vitrine.v1.Recommendations"
 _LEAD_S = 0.5  # between the generator's being ready and the first call
@@ -219,7 +220,7 @@ class _Generator:
 
     def _log(self, cpu_s: float, wall_s: float) -> CallLog:
         rows = sorted(self._rows, key=lambda row: row.at_s)
-        stages = tuple(dict.fromkeys(name for row in rows for name in row.stage_ms))
+        stages = Stage.ordered(name for row in rows for name in row.stage_ms)
         missing = float("nan")
         stage_ms = [[row.stage_ms.get(name, missing) for name in stages] for row in rows]
         return CallLog(

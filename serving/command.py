@@ -190,8 +190,9 @@ def _shown(reply: _Reply, *, explained: bool) -> Group:
         parts.append(Text("No eligible product. A narrower filter than the catalogue allows?"))
     losses = (f"degraded: {loss.stage} {loss.reason}" for loss in reply.degraded)
     parts.extend(Text(loss, "yellow") for loss in losses)
-    ordered = [stage.value for stage in Stage if stage.value in reply.stage_ms]
-    stages = "  ".join(f"{name} {reply.stage_ms[name]:.1f}" for name in ordered)
+    stages = "  ".join(
+        f"{name} {reply.stage_ms[name]:.1f}" for name in Stage.ordered(reply.stage_ms)
+    )
     parts.append(
         Text(f"{reply.scored_count} candidates scored by {reply.release}  ·  ms: {stages}")
     )

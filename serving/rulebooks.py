@@ -52,7 +52,7 @@ class RuleBooks:
         self._faults: tuple[str, ...] = ()
         self._told: RulesState | None = None
         self._prepared_ms = 0
-        self._terms: tuple[str, ...] = ()  # that people looked for when the book was fitted
+        self._terms: tuple[str, ...] = ()  # that people look for, as the book is fitted
         self._words: tuple[Catalogue, TitleWords] | None = None  # made for books that want it
 
     async def open(self, deps: Deps) -> None:
@@ -75,11 +75,10 @@ class RuleBooks:
 
     async def fit(self, deps: Deps) -> None:
         """Puts the present book in force for this release."""
-        catalogue, terms = deps.release.tables.catalogue, deps.surroundings.trending_terms
-        fitted = await asyncio.to_thread(self._fitted, self._book, catalogue, terms)
+        catalogue, self._terms = deps.release.tables.catalogue, deps.surroundings.trending_terms
+        fitted = await asyncio.to_thread(self._fitted, self._book, catalogue)
         deps.rules.enforce(fitted)
         self._telemetry.goes_by(self._book.version, len(self._book.rules))
-        self._terms = terms
         self._tell(catalogue)
 
     async def look(self, deps: Deps) -> None:
@@ -112,8 +111,8 @@ class RuleBooks:
             self._prepared_ms = now_ms
             fitted.keep(await asyncio.to_thread(fitted.work_out, now_ms + _PREPARE_AHEAD_MS))
 
-    def _fitted(self, book: RuleBook, catalogue: Catalogue, terms: tuple[str, ...]) -> FittedBook:
-        trending = self._trending(catalogue, terms) if book.asks_trends else NOTHING_TRENDS
+    def _fitted(self, book: RuleBook, catalogue: Catalogue) -> FittedBook:
+        trending = self._trending(catalogue, self._terms) if book.asks_trends else NOTHING_TRENDS
         fitted = FittedBook(compile_book(book, catalogue, trending))
         fitted.keep(fitted.work_out(self._now_ms()))
         return fitted

@@ -94,8 +94,8 @@ def _grid(cells: tuple[Cell, ...]) -> Grid:
             "failed",
             "sold out, shown",
             "named when settled",
-            "others named",
-            "first after",
+            "others named, too",
+            "named first after",
             "reason",
         ),
         tuple(

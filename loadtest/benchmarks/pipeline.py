@@ -14,6 +14,7 @@ from loadtest.histogram import percentile
 from loadtest.traffic import SCENARIOS, make_calls
 from serving.client import VitrineClient
 from serving.proto import recommendations_pb2 as pb
+from serving.recommend.request import Stage
 
 CALLS = 500
 
@@ -25,7 +26,7 @@ def measure(state_dir: Path, images: Path) -> Result:
         warm_up(state_dir, stack.door)
         latency_ms, replies = _one_by_one(state_dir, stack.door)
     p50_ms = percentile(latency_ms, 50.0)
-    stages = list(dict.fromkeys(name for reply in replies for name in reply.stage_ms))
+    stages = Stage.ordered(name for reply in replies for name in reply.stage_ms)
     stage_ms = {
         name: percentile(np.array([reply.stage_ms.get(name, 0.0) for reply in replies]), 50.0)
         for name in stages

@@ -1,6 +1,6 @@
 """What one call asks and what it gets: checked values, no protobuf."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -36,7 +36,7 @@ class Degradation(StrEnum):
 
 
 class Stage(StrEnum):
-    """Stages of a request, as they are timed and named in the reply."""
+    """Stages of a request in their order, as they are timed and named in the reply."""
 
     HISTORY = "history"
     FEATURES = "features"
@@ -48,6 +48,12 @@ class Stage(StrEnum):
     FEEDS = "feeds"
     PRICING = "pricing"
     TOTAL = "total"
+
+    @classmethod
+    def ordered(cls, names: Iterable[str]) -> tuple[str, ...]:
+        """The names each once, as a request comes by them: a reply's map has no order."""
+        there = set(names)
+        return tuple(stage.value for stage in cls if stage.value in there)
 
 
 @dataclass(frozen=True, slots=True)

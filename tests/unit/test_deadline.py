@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 
 from serving.deadline import Deadline, StageTimes
+from serving.recommend.request import Stage
 from tests.unit.time_travel import Time
 
 
@@ -67,3 +68,7 @@ def test_a_stage_timed_twice_adds_up() -> None:
         with times.timed("tower"):
             time.pass_ms(2)
     assert times.by_stage() == {"tower": pytest.approx(4.0)}
+
+
+def test_stages_are_listed_as_a_request_comes_by_them() -> None:
+    assert Stage.ordered(["total", "slate", "history", "slate"]) == ("history", "slate", "total")
