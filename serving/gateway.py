@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from serving.arrival import Arrival, asked_in_metadata_ms, this_arrival
+from serving.arrival import Arrival, allowed_s, asked_in_metadata_ms, this_arrival
 from serving.codec import MAX_MANY
 from serving.health import THIS_PROCESS
 from serving.logging_setup import REQUESTS
@@ -25,12 +25,11 @@ from serving.proto import recommendations_pb2 as pb
 from serving.recommend.ports import ShopperEvent
 from serving.refusal import Refusal, refusal_of, refuse
 from serving.reply import encode_answer, encode_valid
-from serving.rerank_codec import encode_reranked, rerank_ask
+from serving.rerank_codec import encode_reranked, rerank_ask, told_of
 from serving.service import Service
 from serving.settings import DoorSettings
 from serving.turns import Turns
 from shop.errors import (
-    DependencyTimeout,
     DependencyUnavailable,
     InvalidRequest,
     Overloaded,
@@ -142,14 +141,14 @@ class Gateway:
             ask = rerank_ask(request, service.decoder)
             asked_ms = request.deadline_ms or asked_in_metadata_ms(grpc_context)
             arrival, usual_ms = handling.arrival, service.budgets.total_ms
-            total_s = self._total_s(asked_ms, arrival, default_ms=usual_ms)
+            total_s = allowed_s(asked_ms, arrival, default_ms=usual_ms)
             async with self._turns.turn():
                 reranked = await service.rerank(ask, start_s=arrival.at_s, total_s=total_s)
             service.telemetry.answered(reranked.answer)
             ttl_ms = service.deps.settings.attribution_ttl_ms
             catalogue, key = service.tables.catalogue, service.token_key
             reply = encode_reranked(reranked, catalogue, key, attribution_ttl_ms=ttl_ms)
-            handling.note(reply)
+            handling.fields |= told_of(reply)
             return reply
         return pb.RerankResponse()
 
@@ -159,8 +158,8 @@ class Gateway:
         """Returns once every event is on disk."""
         with _Handling(self._service, "LogEvents", grpc_context) as handling:
             events = await self._events(request)
-            allowed_s = handling.arrival.client_allows_s
-            within_s = math.inf if allowed_s is None else allowed_s
+            client_s = handling.arrival.client_allows_s
+            within_s = math.inf if client_s is None else client_s
             receipt = await self._service.record(events, within_s=within_s)
             handling.fields["events"] = len(events)
             known = self._service.tables.catalogue.row_of
@@ -179,7 +178,7 @@ class Gateway:
         with _Handling(self._service, "SuggestPrice", grpc_context) as handling:
             service = self._service
             ask = service.decoder.price_ask(request)
-            total_s = self._total_s(
+            total_s = allowed_s(
                 request.deadline_ms or asked_in_metadata_ms(grpc_context),
                 handling.arrival,
                 default_ms=service.deps.settings.pricing.total_ms,
@@ -217,7 +216,7 @@ class Gateway:
         ask = service.decoder.ask(request)
         if request.validate_only:
             return encode_valid(ask, service.tables.release, service.tables.catalogue)
-        total_s = self._total_s(
+        total_s = allowed_s(
             request.deadline_ms or metadata_ms, arrival, default_ms=service.budgets.total_ms
         )
         async with self._turns.turn():
@@ -242,20 +241,6 @@ class Gateway:
             return pb.RecommendManyResponse(index=index, failure=failure)
         return pb.RecommendManyResponse(index=index, response=reply)
 
-    def _total_s(self, asked_ms: int, arrival: Arrival, *, default_ms: float) -> float:
-        """What the caller names, else the settings' default; never more than its client waits.
-
-        A client's own deadline only shortens: most are generous (5 s), and a call that has waited
-        its 100 ms in a queue is to be answered cheaply, or the queue would never get shorter.
-        """
-        allowed_s = arrival.client_allows_s
-        total_s = (asked_ms or default_ms) / 1000.0
-        if allowed_s is not None:
-            total_s = min(total_s, allowed_s)
-        if total_s <= 0.0:
-            raise DependencyTimeout("door", "the deadline had passed when the call arrived")
-        return total_s
-
 
 class _Handling:
     """One call: counts and logs it, and answers an error with its status instead of raising it."""
@@ -267,7 +252,7 @@ class _Handling:
         self._method = method
         self._context = grpc_context
 
-    def note(self, reply: pb.RecommendResponse | pb.RerankResponse) -> None:
+    def note(self, reply: pb.RecommendResponse) -> None:
         """What the line about this request tells."""
         self.fields |= {
             "request_id": reply.request_id,

@@ -1,5 +1,7 @@
 """Rerank codec: from a `RerankRequest` to checked values, and from their answer to the reply."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,3 +109,16 @@ def encode_reranked(
         currency=catalogue.currency,
         scored_count=answer.scored_count,
     )
+
+
+def told_of(reply: pb.RerankResponse) -> dict[str, Any]:
+    """What the log's line about the request says."""
+    return {
+        "request_id": reply.request_id,
+        "release": reply.release,
+        "scored": reply.scored_count,
+        "shown": len(reply.items),
+        "left_out": len(reply.left_out),
+        "stage_ms": {stage: round(ms, 2) for stage, ms in reply.stage_ms.items()},
+        "degraded": [f"{lost.stage}:{lost.reason}" for lost in reply.degraded],
+    }
