@@ -28,7 +28,7 @@ from serving.reply import encode_answer, encode_valid
 from serving.rerank_codec import encode_reranked, rerank_ask, told_of
 from serving.service import Service
 from serving.settings import DoorSettings
-from serving.turns import Turns
+from serving.turns import Turns, when_there_is_room
 from shop.errors import (
     DependencyUnavailable,
     InvalidRequest,
@@ -232,9 +232,14 @@ class Gateway:
     async def _one_of_many(
         self, index: int, request: pb.RecommendRequest
     ) -> pb.RecommendManyResponse:
-        """A failure of one is that shopper's only. Its time begins when its turn comes."""
+        """A failure of one is that shopper's only. Its time begins when its turn comes.
+
+        At a peak it waits: shoppers who look at a page go first, a batch of e-mails has time.
+        """
         try:
-            reply = await self._one(request, Arrival(time.monotonic(), None), 0)
+            reply = await when_there_is_room(
+                lambda: self._one(request, Arrival(time.monotonic(), None), 0)
+            )
         except Exception as error:  # noqa: BLE001  the edge of one request among many
             refusal = _refusal(error, f"requests[{index}]")
             failure = pb.Failure(code=refusal.code.name, message=refusal.message)
