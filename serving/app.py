@@ -37,6 +37,7 @@ from serving.rulebooks import check_start
 from serving.scratch import scratch_folder
 from serving.settings import DoorSettings, Settings
 from serving.settings_reader import load_settings
+from serving.stack.folder import StateFolder
 from serving.stack.ports import free_port, is_free
 from serving.stack.served import says_it_serves
 from serving.tls import check_certificates, with_absolute_files
@@ -209,8 +210,8 @@ def _wait_until_warm(settings: Settings) -> None:
     until = time.monotonic() + settings.door.warm_within_s
     with VitrineClient(_door_addresses(settings)[0]) as client:
         # Who holds no certificate that the door's TLS accepts reads its metrics.
-        metrics = _metrics_addresses(settings)[0] if settings.door.speaks_tls else ""
-        while not (says_it_serves(metrics) if metrics else client.is_serving()):
+        told = StateFolder(settings.state_dir).metrics_address(rank=0)
+        while not (says_it_serves(told) if settings.door.speaks_tls else client.is_serving()):
             if time.monotonic() > until:
                 logger.warning("no list by both models yet; health stays NOT_SERVING until then")
                 return
@@ -224,19 +225,12 @@ def _door_addresses(settings: Settings) -> list[str]:
     return [f"{host}:{door.port + at}" for at in range(count)]
 
 
-def _metrics_addresses(settings: Settings) -> list[str]:
-    door = settings.door
-    return [f"{door.host}:{door.metrics_port + at}" for at in range(door.replicas)]
-
-
 def _write_ports(file: Path, settings: Settings) -> None:
-    door = settings.door
     ports = {
         "pid": os.getpid(),
         "door": _door_addresses(settings)[0],
         "doors": _door_addresses(settings),
-        "metrics": _metrics_addresses(settings),
-        "tls": door.speaks_tls,
+        "tls": settings.door.speaks_tls,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")

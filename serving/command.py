@@ -208,22 +208,23 @@ def _not_in_it(reply: pb.RerankResponse) -> Iterator[Text]:
 
 
 def _items(reply: _Reply) -> Table:
-    table = Table("#", "product", title_justify="left")
-    table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=48)
+    """Fits a narrow terminal at the cost of the titles alone."""
+    table = Table(title_justify="left")
+    table.add_column("#", no_wrap=True)
+    table.add_column("product", no_wrap=True)
+    table.add_column("title", max_width=48)
     for name in (f"price {reply.currency}", "stock", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("reason", no_wrap=True)
-    table.add_column("sources", no_wrap=True)
     for rank, item in enumerate(reply.items, start=1):
         table.add_row(
             str(rank),
             item.product_id,
-            item.title,
+            Text(item.title, no_wrap=True, overflow="ellipsis"),
             _price(item),
             str(item.stock) if item.HasField("stock") else "–",
             f"{item.score:.2f}",
             pb.Reason.Name(item.reason).lower(),
-            ", ".join(item.sources),
         )
     return table
 
@@ -236,10 +237,13 @@ def _price(item: pb.RecommendedProduct) -> str:
 
 
 def _explanations(reply: _Reply) -> Table:
-    table = Table("#", "product")
-    for name in ("click", "cart", "purchase", "return", "value", "propensity"):
-        table.add_column(name, justify="right")
-    table.add_column("rules")
+    table = Table()
+    for name in ("#", "product"):
+        table.add_column(name, no_wrap=True)
+    for name in ("click", "cart", "purchase", "return", "propensity"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("sources", overflow="fold")
+    table.add_column("rules", overflow="fold")
     for rank, item in enumerate(reply.items, start=1):
         why = item.explanation
         heads = ("click", "cart", "purchase", "return_risk")
@@ -247,8 +251,8 @@ def _explanations(reply: _Reply) -> Table:
             str(rank),
             item.product_id,
             *(f"{getattr(why, head):.2%}" if why.HasField(head) else "–" for head in heads),
-            f"{why.expected_value_minor / 100:.3f}",
             f"{why.propensity:.3f}",
+            ", ".join(item.sources),
             ", ".join(why.rules),
         )
     return table

@@ -14,6 +14,8 @@ from serving.gateway import Gateway, OpenService
 from serving.logging_setup import log_to_file
 from serving.service import open_service
 from serving.settings import DoorSettings, Settings
+from serving.stack.folder import StateFolder
+from serving.telemetry import Telemetry
 from serving.tls import server_credentials
 from shop.errors import VitrineError
 
@@ -91,7 +93,7 @@ class DoorGateway(Gateway):
         except VitrineError as error:
             logger.error("the gateway cannot start: %s", error)  # Serve tells only that it did not
             raise
-        self._serve_metrics(settings.door, rank)
+        serve_metrics(self._service.telemetry, settings, rank)
         # What lives as long as the replica is left out of every later collection: walking Ray's
         # and our tables takes tens of milliseconds, in which no call is answered.
         gc.collect()
@@ -100,12 +102,21 @@ class DoorGateway(Gateway):
     def _opener(self, settings: Settings) -> OpenService:
         return partial(open_service, settings)
 
-    def _serve_metrics(self, door: DoorSettings, rank: int) -> None:
-        try:
-            self._service.telemetry.serve_metrics(door.host, door.metrics_port + rank)
-        except OSError as error:  # a replica that is being replaced may still hold it
-            port = self._service.telemetry.serve_metrics(door.host, 0)
-            logger.warning("metrics are on port %d: %s", port, error)
+
+def serve_metrics(telemetry: Telemetry, settings: Settings, rank: int) -> None:
+    """At the port that the settings name for this replica, else at a free one; tells which."""
+    door = settings.door
+    try:
+        port = telemetry.serve_metrics(door.host, door.metrics_port + rank)
+    except OSError as error:  # a replica that is being replaced may still hold it
+        port = telemetry.serve_metrics(door.host, 0)
+        logger.warning("metrics are on port %d: %s", port, error)
+    told = StateFolder(settings.state_dir).metrics_address(rank)
+    try:
+        told.parent.mkdir(parents=True, exist_ok=True)
+        told.write_text(f"{door.host}:{port}")
+    except OSError as error:
+        logger.error("the address of the metrics cannot be told: %s", error)
 
 
 def listen_on(host: str, credentials: grpc.ServerCredentials | None) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from serving.rules_state import RulesState, rules_state_file
 from serving.stack.folder import StateFolder
-from serving.stack.local import metrics_of_tls_door
+from serving.stack.local import door_speaks_tls
 from serving.stack.processes import marked, stop_all
 from serving.stack.served import says_it_serves
 from serving.stack.showing import as_json, as_table, lost_lately
@@ -59,9 +59,10 @@ def run_status(arguments: argparse.Namespace) -> int:
 
     folder = StateFolder(arguments.state_dir)
     state = replace(folder.running(), release=folder.active_release())
-    metrics = metrics_of_tls_door(folder)
     with VitrineClient(state.door) as client:
-        serves = says_it_serves(metrics) if metrics else client.is_serving()
+        by_metrics = door_speaks_tls(folder)  # this command holds no certificate
+        told = folder.metrics_address(rank=0)
+        serves = says_it_serves(told) if by_metrics else client.is_serving()
     lost = lost_lately(folder.logs)
     rules = RulesState.read(rules_state_file(folder.root))
     if arguments.json:

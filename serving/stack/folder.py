@@ -85,6 +85,10 @@ class StateFolder:
         """Process ids, ports, generated settings: all of it of one run."""
         return self.root / "run"
 
+    def metrics_address(self, rank: int) -> Path:
+        """Where a gateway's replica tells at which address its metrics are."""
+        return self.run / f"metrics-{rank}"
+
     @property
     def keys(self) -> Path:
         """Secrets of this shop."""

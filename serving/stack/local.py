@@ -122,17 +122,13 @@ def _triton_addresses(folder: StateFolder, has_triton: bool) -> dict[str, str]:
 
 
 def _door_metrics(folder: StateFolder) -> dict[str, str]:
-    metrics = _read_ports(folder.run / _DOOR_FILE).get("metrics")
-    return {"metrics": f"{metrics[0]}/metrics"} if isinstance(metrics, list) and metrics else {}
+    told = folder.metrics_address(rank=0)
+    return {"metrics": f"{told.read_text()}/metrics"} if told.exists() else {}
 
 
-def metrics_of_tls_door(folder: StateFolder) -> str:
-    """Where a door with TLS has its metrics; "" if the door speaks plainly, or there is none."""
-    ports = _read_ports(folder.run / _DOOR_FILE)
-    metrics = ports.get("metrics")
-    if not ports.get("tls") or not isinstance(metrics, list) or not metrics:
-        return ""
-    return str(metrics[0])
+def door_speaks_tls(folder: StateFolder) -> bool:
+    """Whether the door that was opened last does."""
+    return bool(_read_ports(folder.run / _DOOR_FILE).get("tls"))
 
 
 def _read_ports(file: Path) -> dict[str, object]:

@@ -94,6 +94,7 @@ def bring_up(folder: StateFolder, composition: Composition, *, first_answer: boo
             try:
                 supervisor.start()
                 if first_answer:
+                    _tell(f"a first answer, for the shopper {prepared.example_shopper}:")
                     answer = composition.first_answer(planned.door, prepared.example_shopper)
                     subprocess.run(answer, check=False)
                 _tell(f"up after {time.monotonic() - began:.1f} s. gRPC door: {planned.door}")

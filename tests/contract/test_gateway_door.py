@@ -33,6 +33,7 @@ from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
 from serving.scratch import users_of
 from serving.settings import DoorSettings
+from serving.stack.folder import StateFolder
 from shop.errors import InvalidRequest, Overloaded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,7 +107,13 @@ def open_door(state: Path) -> Iterator[Door]:
         assert process.poll() is None, (state / "door.log").read_text()
         ports = json.loads((state / "ports").read_text())
         with grpc.insecure_channel(ports["door"]) as channel:
-            yield Door(process, state, ports["door"], ports["metrics"][0], channel)
+            yield Door(
+                process,
+                state,
+                ports["door"],
+                StateFolder(state).metrics_address(rank=0).read_text(),
+                channel,
+            )
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)

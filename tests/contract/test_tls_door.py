@@ -16,6 +16,7 @@ import vitrine
 from serving.async_client import AsyncVitrineClient
 from serving.client import ClientTls, VitrineClient
 from serving.settings import DoorSettings
+from serving.stack.folder import StateFolder
 from serving.stack.served import says_it_serves
 from serving.tls import check_certificates
 from shop.errors import DependencyError, SettingsRejected
@@ -49,7 +50,7 @@ def ports(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             assert process.poll() is None, (state / "door.log").read_text()
             assert time.monotonic() < until
             time.sleep(0.05)
-        yield json.loads((state / "ports").read_text())
+        yield json.loads((state / "ports").read_text()) | {"state": str(state)}
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -89,8 +90,9 @@ def test_whoever_is_not_is_not_heard(ports: dict[str, str], certificates: Path, 
 
 
 def test_health_is_in_the_metrics_for_who_holds_no_certificate(ports: dict[str, str]) -> None:
-    assert says_it_serves(ports["metrics"][0])
-    assert not says_it_serves("127.0.0.1:1")
+    told = StateFolder(Path(ports["state"])).metrics_address(rank=0)
+    assert says_it_serves(told)
+    assert not says_it_serves(told.with_name("nobody"))
     assert ports["tls"]
 
 
