@@ -137,14 +137,7 @@ class Decoder:
     def price_ask(self, request: pb.SuggestPriceRequest) -> PriceAsk:
         """Raises InvalidRequest, naming every field that is wrong."""
         checks = FieldChecks()
-        ids = checks.ids("product_ids", request.product_ids, MAX_PRICES)
-        if not ids:
-            checks.add("product_ids", f"names no product; name 1 to {MAX_PRICES}")
-        seen: set[str] = set()
-        for at, product_id in enumerate(ids[:MAX_PRICES]):
-            if product_id in seen:
-                checks.add(f"product_ids[{at}]", "is named before; name each product once")
-            seen.add(product_id)
+        ids = checks.different_ids("product_ids", request.product_ids, MAX_PRICES)
         checks.whole("deadline_ms", request.deadline_ms, 0, MAX_DEADLINE_MS)
         if request.currency not in ("", self.currency):
             checks.add("currency", f"must be the shop's, {self.currency}, or empty")

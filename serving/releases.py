@@ -28,6 +28,7 @@ from serving.recommend.feed_ports import PriceFeeds
 from serving.recommend.feeds import FeedCache
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import ImpressionLog, LoadedRelease, ReleaseTables
+from serving.recommend.surroundings import Surroundings
 from serving.settings import Settings
 from shop.errors import DependencyError, NotFound, ReleaseRejected
 from shop.release import HISTORIES_FILE
@@ -43,12 +44,18 @@ class Releases:
     """The release being served, and the next one. Whoever makes it closes it."""
 
     def __init__(
-        self, settings: Settings, key: bytes, histories: HistoryStore, log: ImpressionLog
+        self,
+        settings: Settings,
+        key: bytes,
+        histories: HistoryStore,
+        log: ImpressionLog,
+        surroundings: Surroundings,
     ) -> None:
         self._settings = settings
         self._key = key
         self._histories = histories
         self._log = log
+        self._surroundings = surroundings
         self._seen = ""  # what CURRENT named when it was last acted upon
         self._serving = AsyncExitStack()
         self._next = AsyncExitStack()
@@ -118,7 +125,14 @@ class Releases:
         stack.push_async_callback(feeds.close)
         loaded = LoadedRelease(tables, models, models, index)
         return Deps(
-            self._histories, loaded, offers, self._log, settings.recommend, time.monotonic, feeds
+            self._histories,
+            loaded,
+            offers,
+            self._log,
+            settings.recommend,
+            time.monotonic,
+            feeds,
+            surroundings=self._surroundings,
         )
 
     def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex, str]:

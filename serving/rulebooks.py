@@ -26,6 +26,7 @@ from shop.errors import RuleBookRejected, SettingsRejected
 from shop.rulebook import EMPTY_BOOK, RuleBook
 from shop.rulebook_checks import unknown_names, unknown_products
 from shop.rulebook_reader import read_rulebook, refuse
+from shop.surroundings import NOTHING_TRENDS, TitleWords, Trending
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class RuleBooks:
         self._faults: tuple[str, ...] = ()
         self._told: RulesState | None = None
         self._prepared_ms = 0
+        self._terms: tuple[str, ...] = ()  # that people look for, as the book is fitted
+        self._words: tuple[Catalogue, TitleWords] | None = None  # made for books that want it
 
     async def open(self, deps: Deps) -> None:
         """Puts the book in force that the start finds.
@@ -72,7 +75,7 @@ class RuleBooks:
 
     async def fit(self, deps: Deps) -> None:
         """Puts the present book in force for this release."""
-        catalogue = deps.release.tables.catalogue
+        catalogue, self._terms = deps.release.tables.catalogue, deps.surroundings.trending_terms
         fitted = await asyncio.to_thread(self._fitted, self._book, catalogue)
         deps.rules.enforce(fitted)
         self._telemetry.goes_by(self._book.version, len(self._book.rules))
@@ -94,7 +97,8 @@ class RuleBooks:
             self._refuse(RuleBookRejected(str(self._file.path), (gone,)))
         except RuleBookRejected as error:
             self._refuse(error)
-        if deps.rules.book is not self._book:  # also if the release changed while we read
+        # Also if the release changed while we read.
+        if deps.rules.book is not self._book or _trends_have_moved(deps):
             await self.fit(deps)
         elif self._told is not None and self._told.faults != self._faults:
             self._tell(catalogue)
@@ -108,9 +112,15 @@ class RuleBooks:
             fitted.keep(await asyncio.to_thread(fitted.work_out, now_ms + _PREPARE_AHEAD_MS))
 
     def _fitted(self, book: RuleBook, catalogue: Catalogue) -> FittedBook:
-        fitted = FittedBook(compile_book(book, catalogue))
+        trending = self._trending(catalogue, self._terms) if book.asks_trends else NOTHING_TRENDS
+        fitted = FittedBook(compile_book(book, catalogue, trending))
         fitted.keep(fitted.work_out(self._now_ms()))
         return fitted
+
+    def _trending(self, catalogue: Catalogue, terms: tuple[str, ...]) -> Trending:
+        if self._words is None or self._words[0] is not catalogue:
+            self._words = (catalogue, TitleWords(catalogue))
+        return Trending(frozenset(terms), self._words[1].matches(terms))
 
     def _refuse(self, error: RuleBookRejected) -> None:
         self._faults = error.faults
@@ -123,6 +133,18 @@ class RuleBooks:
         except OSError as error:
             logger.error("no copy of the rule book could be kept: %s", error)
 
+    def _around(self) -> tuple[str, ...]:
+        """What the book asks of the shop's surroundings, and what is known."""
+        feeds, rules = self._settings.feeds, self._book.rules
+        told = []
+        if not feeds.weather and any(rule.scope.weathers for rule in rules):
+            told.append("rules ask for the weather, but feeds.weather is not set: none holds")
+        if not feeds.trends and self._book.asks_trends:
+            told.append("rules ask for search trends, but feeds.trends is not set: none holds")
+        elif self._book.asks_trends:
+            told.append(f"people look for: {', '.join(self._terms) or 'nothing, or not known'}")
+        return tuple(told)
+
     def _tell(self, catalogue: Catalogue) -> None:
         self._told = RulesState(
             file=str(self._file.path),
@@ -130,7 +152,7 @@ class RuleBooks:
             rules=len(self._book.rules),
             since_ms=self._since_ms,
             faults=self._faults[:_MAX_TOLD],
-            notes=tuple(notes_on(self._book, catalogue)[:_MAX_TOLD]),
+            notes=(*self._around(), *notes_on(self._book, catalogue))[:_MAX_TOLD],
         )
         path = rules_state_file(self._settings.state_dir)
         try:
@@ -138,6 +160,13 @@ class RuleBooks:
             keep_copy((json.dumps(asdict(self._told), indent=2) + "\n").encode(), path)
         except OSError as error:
             logger.error("the state of the rule book cannot be told: %s", error)
+
+
+def _trends_have_moved(deps: Deps) -> bool:
+    fitted = deps.rules.fitted
+    if fitted is None or not fitted.compiled.book.asks_trends:
+        return False
+    return fitted.compiled.trending.terms != frozenset(deps.surroundings.trending_terms)
 
 
 def notes_on(book: RuleBook, catalogue: Catalogue) -> list[str]:

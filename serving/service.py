@@ -19,6 +19,7 @@ from serving.adapters.key_files import read_key, read_or_create_key
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.log_segments import log_name
 from serving.codec import Decoder
+from serving.context_feeds import follow_surroundings
 from serving.deadline import Deadline
 from serving.recommend.call import Deps
 from serving.recommend.pipeline import recommend
@@ -31,6 +32,7 @@ from serving.recommend.ports import (
 )
 from serving.recommend.prices import PriceAnswer, PriceAsk, suggest
 from serving.recommend.request import Answer, Ask, Degradation, Losses
+from serving.recommend.rerank import RerankAnswer, RerankAsk, rerank
 from serving.recommend.settings import StageBudgets
 from serving.releases import Releases, fill_histories
 from serving.rulebooks import RuleBooks
@@ -97,19 +99,19 @@ class Service:
 
     async def recommend(self, ask: Ask, *, start_s: float, total_s: float) -> Answer:
         """A list, made within `total_s` of `start_s`, which is a time of `clock`."""
-        deadline = Deadline(
-            self.clock,
-            start_s=start_s,
-            total_s=total_s,
-            reserve_s=self.budgets.reserve_ms / 1000.0,
-        )
-        return await recommend(ask, self.deps, deadline)
+        return await recommend(ask, self.deps, self._deadline(start_s, total_s))
+
+    async def rerank(self, ask: RerankAsk, *, start_s: float, total_s: float) -> RerankAnswer:
+        """A list brought along, in order, within `total_s` of `start_s`, a time of `clock`."""
+        return await rerank(ask, self.deps, self._deadline(start_s, total_s))
 
     async def suggest_prices(self, ask: PriceAsk, *, start_s: float, total_s: float) -> PriceAnswer:
         """Prices, suggested within `total_s` of `start_s`, which is a time of `clock`."""
+        return await suggest(ask, self.deps, self._deadline(start_s, total_s))
+
+    def _deadline(self, start_s: float, total_s: float) -> Deadline:
         reserve_s = self.budgets.reserve_ms / 1000.0
-        deadline = Deadline(self.clock, start_s=start_s, total_s=total_s, reserve_s=reserve_s)
-        return await suggest(ask, self.deps, deadline)
+        return Deadline(self.clock, start_s=start_s, total_s=total_s, reserve_s=reserve_s)
 
     async def record(self, events: Sequence[ShopperEvent], *, within_s: float) -> EventReceipt:
         """Returns once every event is on disk, and counts in the next list."""
@@ -216,7 +218,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         histories = await stack.enter_async_context(_open_histories(settings))
         await asyncio.to_thread(fill_histories, settings, release_key, histories)
         log = stack.enter_context(closing(_open_log(settings, histories)))
-        releases = Releases(settings, release_key, histories, log)
+        surroundings = await stack.enter_async_context(follow_surroundings(settings))
+        releases = Releases(settings, release_key, histories, log, surroundings)
         stack.push_async_callback(releases.close)
         telemetry = Telemetry()
         telemetry.watch_feedback(log)
@@ -225,6 +228,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         telemetry.watch_offers(deps.offers)
         shop_clock = partial(shop_now_ms, settings.clock_offset_ms)
         rule_books = RuleBooks(settings, telemetry, shop_clock)
+        telemetry.watch_surroundings(surroundings)
         await rule_books.open(deps)
         yield Service(
             deps,

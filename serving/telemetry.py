@@ -5,7 +5,7 @@ way: Ray's agent would deliver the same numbers ten seconds later and take 0.1 G
 """
 
 from collections import Counter as Counts
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,9 +24,10 @@ from serving.adapters.feedback_log import FeedbackLog
 from serving.recommend.lookups import OfferCache
 from serving.recommend.prices import PriceAnswer
 from serving.recommend.request import Answer, Degradation, Stage
+from serving.recommend.surroundings import Surroundings
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
-METHODS = ("Recommend", "RecommendMany", "LogEvents", "SuggestPrice")
+METHODS = ("Recommend", "RecommendMany", "Rerank", "LogEvents", "SuggestPrice")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
 
@@ -61,6 +62,7 @@ class Telemetry:
         )
         self._empty = Counter("vitrine_empty_answers", "Lists without a product", **self._here)
         self._in_flight = Gauge("vitrine_calls_in_flight", "Calls under way", **self._here)
+        self._serving = Gauge("vitrine_serving", "1: as health says SERVING", **self._here)
         self._release = Gauge("vitrine_release", "The release served", ("release",), **self._here)
         self._rule_book = Gauge(
             "vitrine_rule_book", "Rules of the book in force", ("version",), **self._here
@@ -110,6 +112,10 @@ class Telemetry:
         for outcome, count in outcomes.items():
             self._prices.labels(outcome).inc(count)
 
+    def watch_serving(self, is_well: Callable[[], bool]) -> None:
+        """Shows what health says, for whoever cannot speak the door's TLS."""
+        self._serving.set_function(is_well)
+
     def serves(self, release: str) -> None:
         """This release is the one being served now."""
         self._release.clear()
@@ -131,6 +137,10 @@ class Telemetry:
     def watch_offers(self, offers: OfferCache) -> None:
         """Shows what became of the questions to the shop's systems; replaces the cache before."""
         self._questions.of = offers
+
+    def watch_surroundings(self, surroundings: Surroundings) -> None:
+        """Shows whether weather and search trends are known."""
+        self.registry.register(_SurroundingsState(surroundings))
 
     def serve_metrics(self, host: str, port: int) -> int:
         """Answers `/metrics` on `host`; the port it got. Raises OSError if the port is taken."""
@@ -197,3 +207,19 @@ class _QuestionCounts(Collector):
             second.add_metric((system,), questions.second_calls)
             left_alone.add_metric((system,), questions.is_left_alone)
         return asked, failed, second, left_alone
+
+
+class _SurroundingsState(Collector):
+    """Reads what is known of the surroundings whenever somebody asks for metrics."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+
+    def collect(self) -> Iterable[Metric]:
+        """By feed."""
+        known = GaugeMetricFamily(
+            "vitrine_context_known", "1: told, and young enough to count", labels=("feed",)
+        )
+        known.add_metric(("weather",), self._surroundings.weather_is_known)
+        known.add_metric(("trends",), self._surroundings.trends_are_known)
+        yield known

@@ -1,6 +1,7 @@
 """Call: what one request carries through its stages, and what all of them depend on."""
 
 import hashlib
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from serving.recommend.ports import Histories, ImpressionLog, LoadedRelease
 from serving.recommend.request import Ask, Losses, Stage
 from serving.recommend.rules import RulesInForce
 from serving.recommend.settings import RecommendSettings
+from serving.recommend.surroundings import Surroundings
 from shop.active_rules import ActiveRules
 from shop.popularity import Popularity
 
@@ -33,6 +35,7 @@ class Deps:
     clock: Clock
     feeds: FeedCache  # of this release
     rules: RulesInForce = field(default_factory=RulesInForce)  # of this release
+    surroundings: Surroundings = field(default_factory=lambda: Surroundings(time.monotonic))
     popularity: Popularity = field(init=False)
     filter_masks: FilterMasks = field(init=False)
 
@@ -64,16 +67,16 @@ class Call:
     def of(ask: Ask, deps: Deps, deadline: Deadline) -> "Call":
         """A call that begins now."""
         generator = np.random.Generator(np.random.PCG64(_Digest(ask.request_id)))  # type: ignore[arg-type]  # numpy takes any ISeedSequence
-        times = StageTimes(deps.clock)
+        times, losses = StageTimes(deps.clock), Losses()
         return Call(
             ask,
             deps,
             deadline,
-            Losses(),
+            losses,
             times,
             generator,
             _excluded_rows(ask, deps),
-            deps.rules.for_call(ask),
+            deps.rules.for_call(ask, deps.surroundings, losses),
         )
 
     def within_s(self, budget_ms: float) -> float:
@@ -86,14 +89,7 @@ class Call:
 
     def missing_product_ids(self) -> tuple[str, ...]:
         """Products named in the request that the catalogue does not know, each once."""
-        ask, known = self.ask, self.deps.release.tables.catalogue.row_of
-        named = (
-            *ask.context_product_ids,
-            *ask.cart_product_ids,
-            *(event.product_id for event in ask.recent_events),
-            *sorted(ask.exclude_product_ids),
-        )
-        return tuple(dict.fromkeys(name for name in named if name not in known))
+        return self.ask.not_among(self.deps.release.tables.catalogue.row_of)
 
     def timed(self, stage: Stage) -> AbstractContextManager[None]:
         """Counts the time inside the block as this stage's."""

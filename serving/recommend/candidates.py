@@ -55,7 +55,7 @@ class _Search:
         if not rows.any():
             rows = history.product_rows[-_NEARBY_PRODUCTS:]
         nearby = catalogue.category_codes[rows]
-        return _Search(call, history, _item_item_scores(call, history), nearby)
+        return _Search(call, history, item_item_scores(call, history), nearby)
 
     def item_item_first(self, count: int, allowed: RowMask | None) -> Proposal:
         return from_neighbours(self.item_item, count, allowed)
@@ -113,7 +113,7 @@ def _allowed_by_rules(call: Call) -> RowMask | None:
     return None if call.rules is None else call.rules.allowed
 
 
-def _item_item_scores(call: Call, history: History) -> ItemItemScores:
+def item_item_scores(call: Call, history: History) -> ItemItemScores:
     """Empty, and noted as lost, if the table names products that the catalogue does not have."""
     tables = call.deps.release.tables
     scored = score_neighbours(history, tables.neighbours)
@@ -207,7 +207,7 @@ async def _from_two_tower(
     call: Call, features: ShopperFeatures, allowed: RowMask | None
 ) -> tuple[NDArray[np.float32] | None, Proposal | None]:
     with call.timed(Stage.TOWER):
-        user_vector = await _user_vector(call, features)
+        user_vector = await vector_of(call, features, lost=Degradation.FALLBACK_CANDIDATES)
     if user_vector is None:
         return None, None
     quota = call.deps.settings.quotas.two_tower
@@ -219,7 +219,10 @@ async def _from_two_tower(
     return user_vector, await _nearest(call, user_vector, count, allowed)
 
 
-async def _user_vector(call: Call, features: ShopperFeatures) -> NDArray[np.float32] | None:
+async def vector_of(
+    call: Call, features: ShopperFeatures, *, lost: Degradation
+) -> NDArray[np.float32] | None:
+    """[D] of unit length; None, with `lost` noted, without the user tower."""
     within_s = call.within_s(call.deps.settings.budgets.tower_ms)
 
     async def asked() -> NDArray[np.float32]:
@@ -235,7 +238,7 @@ async def _user_vector(call: Call, features: ShopperFeatures) -> NDArray[np.floa
         within_s=within_s,
         fallback=None,
         stage=Stage.CANDIDATES,
-        lost=Degradation.FALLBACK_CANDIDATES,
+        lost=lost,
         losses=call.losses,
     )
 

@@ -43,6 +43,8 @@ def log_impression(call: Call, answer: Answer, past: Past, features: ShopperFeat
 def _impression(call: Call, answer: Answer, context: Context, **evidence: Any) -> Impression:
     # `context` is the one the models saw, completed from the profile: training replays it.
     ask, shown, offers = answer.ask, answer.slate, answer.offers
+    around = call.deps.surroundings
+    weather = around.weather_in(context.country)
     ids: list[str] = call.deps.release.tables.catalogue.product_ids[shown.rows].tolist()
     return Impression(
         request_id=ask.request_id,
@@ -62,4 +64,7 @@ def _impression(call: Call, answer: Answer, context: Context, **evidence: Any) -
         discounts=tuple(offers.discount[shown.at].tolist()),
         degraded=tuple(reason.value for _, reason in answer.degraded),
         **evidence,
+        weather="" if weather is None else weather.condition,
+        temperature_c=None if weather is None else weather.temperature_c,
+        trending=around.trending_terms,
     )

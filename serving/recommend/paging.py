@@ -45,15 +45,20 @@ def first_page(call: Call, candidates: Candidates, order: Slate) -> Page | None:
     )
 
 
-async def further_page(call: Call, page: Page) -> Answer:
-    """The next products of `page`. Raises InvalidRequest if the catalogue changed since."""
-    release = call.deps.release.tables.release
+def check_release(page: Page, release: str) -> None:
+    """Raises InvalidRequest if the page is of another release: its rows mean other products."""
     if page.release != release:
         raise InvalidRequest(
             "page_token",
             f"expired: the catalogue release changed from {page.release} to {release}; "
             "ask for the first page again",
         )
+
+
+async def further_page(call: Call, page: Page) -> Answer:
+    """The next products of `page`. Raises InvalidRequest if the catalogue changed since."""
+    release = call.deps.release.tables.release
+    check_release(page, release)
     for stage, reason in page.losses:
         call.losses.add(Stage(stage), Degradation(reason))
     rows = page.rows[page.offset :]

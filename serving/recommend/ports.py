@@ -214,14 +214,15 @@ class Impression:
     discounts: tuple[float, ...]  # [K]
     degraded: tuple[str, ...]
     # From here on: what it takes to compute the features anew (`training.replay`).
-    features_crc32: int = (
-        0  # shop.features.ShopperFeatures.crc32; 0 on further pages, which had none
-    )
+    features_crc32: int = 0  # shop.features.ShopperFeatures.crc32; 0 on further pages
     history_revision: int = 0  # of the stored history that was read, 0 without one
     # Of the request: event code, product id, time, promotion, amount or None.
     recent_events: tuple[tuple[int, str, int, int, int | None], ...] = ()
     context_product_ids: tuple[str, ...] = ()
     cart_product_ids: tuple[str, ...] = ()
+    weather: str = ""  # in `country`, one of shop.surroundings.WEATHERS; "" = not known
+    temperature_c: float | None = None
+    trending: tuple[str, ...] = ()  # what people look for, as far as it is known
 
 
 class ImpressionLog(Protocol):

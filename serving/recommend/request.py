@@ -1,6 +1,6 @@
 """What one call asks and what it gets: checked values, no protobuf."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -24,6 +24,7 @@ class Degradation(StrEnum):
     NO_HISTORY = "NO_HISTORY"
     FALLBACK_CANDIDATES = "FALLBACK_CANDIDATES"
     SOURCE_LOST = "SOURCE_LOST"
+    NO_USER_VECTOR = "NO_USER_VECTOR"  # a list brought along was ranked without the user tower
     STALE_PRICE = "STALE_PRICE"
     STALE_STOCK = "STALE_STOCK"
     DEFAULT_OFFER = "DEFAULT_OFFER"
@@ -31,6 +32,8 @@ class Degradation(StrEnum):
     STALE_COMPETITORS = "STALE_COMPETITORS"
     STALE_DEMAND = "STALE_DEMAND"
     STALE_CALENDAR = "STALE_CALENDAR"
+    STALE_WEATHER = "STALE_WEATHER"
+    STALE_TRENDS = "STALE_TRENDS"
 
 
 class Stage(StrEnum):
@@ -86,6 +89,16 @@ class Ask:
     boosts: tuple[Boost, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     return_fields: frozenset[str] = frozenset()  # of a product in the reply; none = all
+
+    def not_among(self, known: Collection[str]) -> tuple[str, ...]:
+        """Products named in the request that are not in `known`, each once."""
+        named = (
+            *self.context_product_ids,
+            *self.cart_product_ids,
+            *(event.product_id for event in self.recent_events),
+            *sorted(self.exclude_product_ids),
+        )
+        return tuple(dict.fromkeys(name for name in named if name not in known))
 
     def fingerprint(self) -> bytes:
         """What must stay the same from page to page."""

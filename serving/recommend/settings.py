@@ -6,6 +6,7 @@ A bound that is broken raises ValueError, with the setting's name first.
 from dataclasses import dataclass, field
 
 from serving.recommend.price_settings import PricingSettings
+from serving.recommend.surroundings_settings import SurroundingsSettings
 from shop.blend import Quotas
 from shop.explore import ExplorationSettings
 from shop.rules import Caps
@@ -109,6 +110,7 @@ class RecommendSettings:
         )
     )
     pricing: PricingSettings = field(default_factory=PricingSettings)
+    surroundings: SurroundingsSettings = field(default_factory=SurroundingsSettings)
     page_ttl_ms: int = (
         900_000  # fifteen minutes of browsing; prices are looked up again on each page
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serving.recommend.call import Call
 from serving.recommend.candidates import Found
 from shop.candidates import Source
-from shop.merchandising import boost_factors, promotable
+from shop.merchandising import boost_factors, boosted, promotable
 from shop.offers import Offers
 from shop.rules import is_eligible
 from shop.ruling import Ruling, is_excluded, rule_on
@@ -38,8 +38,18 @@ def may_be_shown(call: Call, offers: Offers) -> NDArray[np.bool_]:
     return eligible & is_inside(call, offers) if call.ask.strict_filtering else eligible
 
 
-def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | None) -> Slate:
-    """The whole order, by expected value or, if nothing was ranked, retrieval; rules applied."""
+def arrange_slate(
+    call: Call,
+    found: Found,
+    offers: Offers,
+    scores: Scores | None,
+    *,
+    relevance: NDArray[np.float64] | None = None,
+) -> Slate:
+    """The whole order, by expected value or, if nothing was ranked, retrieval; rules applied.
+
+    relevance [N], if given, is how often each expected value counts.
+    """
     ask, candidates = call.ask, found.candidates
     catalogue, settings = call.deps.release.tables.catalogue, call.deps.settings
     contenders = Contenders(
@@ -47,7 +57,7 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
         values=(
             _retrieval_values(len(candidates))
             if scores is None
-            else expected_value(scores, offers, settings.value)
+            else _weighed(expected_value(scores, offers, settings.value), relevance)
         ),
         categories=catalogue.category_codes[candidates.rows],
         brands=catalogue.brand_codes[candidates.rows],
@@ -65,6 +75,12 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
         promoted_slots=tuple(each.slots(ask.page_size) for each in ask.promotions),
     )
     return arrange(contenders, wishes, call.generator)
+
+
+def _weighed(
+    values: NDArray[np.float64], relevance: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    return values if relevance is None else boosted(values, relevance)
 
 
 def _ruling(call: Call, offers: Offers) -> Ruling | None:

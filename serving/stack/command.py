@@ -12,7 +12,9 @@ from rich.console import Console
 
 from serving.rules_state import RulesState, rules_state_file
 from serving.stack.folder import StateFolder
+from serving.stack.local import door_speaks_tls
 from serving.stack.processes import marked, stop_all
+from serving.stack.served import says_it_serves
 from serving.stack.showing import as_json, as_table, lost_lately
 from shop.errors import VitrineError
 
@@ -58,7 +60,9 @@ def run_status(arguments: argparse.Namespace) -> int:
     folder = StateFolder(arguments.state_dir)
     state = replace(folder.running(), release=folder.active_release())
     with VitrineClient(state.door) as client:
-        serves = client.is_serving()
+        by_metrics = door_speaks_tls(folder)  # this command holds no certificate
+        told = folder.metrics_address(rank=0)
+        serves = says_it_serves(told) if by_metrics else client.is_serving()
     lost = lost_lately(folder.logs)
     rules = RulesState.read(rules_state_file(folder.root))
     if arguments.json:

@@ -8,6 +8,7 @@ import pytest
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Ask
 from serving.reply import encode_answer, encode_valid
+from shop.errors import InvalidRequest
 from shop.filters import parse_filter
 from shop.merchandising import Boost, Promotion
 from shop.tokens import decode_attribution, decode_page
@@ -159,3 +160,17 @@ def test_a_fallback_says_so() -> None:
 def test_a_checked_request_shows_nothing() -> None:
     reply = encode_valid(an_ask(), "release-1", a_catalogue())
     assert (reply.release, reply.request_id, len(reply.items)) == ("release-1", "request-1", 0)
+
+
+def test_a_checked_request_is_told_of_products_that_nobody_knows() -> None:
+    ask = an_ask(cart_product_ids=("p1", "p999"), exclude_product_ids=frozenset({"p998"}))
+    reply = encode_valid(ask, "release-1", a_catalogue())
+    assert list(reply.missing_product_ids) == ["p999", "p998"]
+
+
+def test_a_checked_request_for_a_page_of_another_release_is_refused() -> None:
+    page = a_shop().answer(an_ask()).next_page
+    ask = an_ask(page=page)
+    assert encode_valid(ask, "release-1", a_catalogue()).release == "release-1"
+    with pytest.raises(InvalidRequest, match="page_token: expired"):
+        encode_valid(ask, "release-2", a_catalogue())
