@@ -63,6 +63,7 @@ def encode_answer(
         request_id=ask.request_id,
         currency=catalogue.currency,
         scored_count=answer.scored_count,
+        relaxed=answer.relaxed,
     )
     if ask.explain:
         _explain(reply.items, answer)

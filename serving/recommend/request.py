@@ -23,6 +23,7 @@ class Degradation(StrEnum):
     NO_HISTORY = "NO_HISTORY"
     FALLBACK_CANDIDATES = "FALLBACK_CANDIDATES"
     SOURCE_LOST = "SOURCE_LOST"
+    FILTER_LATE = "FILTER_LATE"
     STALE_PRICE = "STALE_PRICE"
     STALE_STOCK = "STALE_STOCK"
     DEFAULT_OFFER = "DEFAULT_OFFER"
@@ -125,6 +126,7 @@ class Answer:
     missing_product_ids: tuple[str, ...]
     scored_count: int
     fallback: bool  # candidates came from a fallback source
+    relaxed: tuple[str, ...] = ()  # conditions of the filter that not all shown products meet
 
     @property
     def ranked(self) -> bool:

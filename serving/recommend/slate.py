@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.candidates import Found
+from serving.recommend.filtering import relaxed_steps
 from shop.candidates import Source
 from shop.merchandising import boost_factors, promotable
 from shop.offers import Offers
@@ -42,6 +43,7 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
     """The whole order, by expected value or, if nothing was ranked, retrieval; rules applied."""
     ask, candidates = call.ask, found.candidates
     catalogue, settings = call.deps.release.tables.catalogue, call.deps.settings
+    inside = is_inside(call, offers)
     contenders = Contenders(
         rows=candidates.rows,
         values=(
@@ -51,11 +53,12 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
         ),
         categories=catalogue.category_codes[candidates.rows],
         brands=catalogue.brand_codes[candidates.rows],
-        inside=is_inside(call, offers),
+        inside=inside,
         explorable=candidates.proposed[:, Source.EXPLORATION],
         factors=boost_factors(ask.boosts, offers, catalogue),
         promotable=promotable(ask.promotions, offers, catalogue),
         ruling=_ruling(call, offers),
+        relaxed=relaxed_steps(call, offers, inside),
     )
     wishes = Wishes(
         page_size=ask.page_size,
