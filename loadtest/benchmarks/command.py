@@ -22,13 +22,14 @@ TITLES = {
     "pipeline": "One call at a time",
     "floors": "What the arithmetic alone costs",
     "fanout": "Five back-ends asked at once",
+    "filters": "Filtered search",
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "quality": "Lists against the truth of the world",
     "calibration": "Do the probabilities come true?",
     "retail": "Real data: UCI Online Retail",
 }
-_BEFORE_THE_STACK = ("start",)
+_BEFORE_THE_STACK = ("start", "filters")
 _WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "retail")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"

@@ -147,10 +147,21 @@ class FaissIndex:
     def _nearest_allowed(
         self, query: NDArray[np.float32], wanted: int, allowed: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        way = self.way_for(int(np.count_nonzero(allowed)))
+        return self.nearest_by(way, query, wanted, allowed)
+
+    def nearest_by(
+        self, way: Way, query: NDArray[np.float32], wanted: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The `wanted` nearest of the allowed [R] rows to query [1, D], best first.
+
+        Public for whoever compares the ways. Without vectors Way.EXACT raises ValueError.
+        """
+        if way is Way.EXACT:
+            if self._vectors is None:
+                raise ValueError("an exact search needs the vectors")
+            return exact_nearest(self._vectors, query, wanted, allowed)
         allowed_count = int(np.count_nonzero(allowed))
-        way = self.way_for(allowed_count)
-        if way is Way.EXACT and self._vectors is not None:
-            return exact_nearest(self._vectors, query[0], wanted, allowed)
         enough = min(wanted, allowed_count - int(allowed[NO_PRODUCT]))
         if way is Way.OVER_FETCH:
             fetched = over_fetch_count(wanted, allowed_count, self._rows)
