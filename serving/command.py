@@ -123,6 +123,8 @@ def _shown(request: pb.RecommendRequest, reply: pb.RecommendResponse) -> Group:
         parts.append(_explanations(reply))
     if not reply.items:
         parts.append(Text("No eligible product. A narrower filter than the catalogue allows?"))
+    if reply.relaxed:
+        parts.append(Text(f"filter relaxed, without {', '.join(reply.relaxed)}", "yellow"))
     losses = (f"degraded: {loss.stage} {loss.reason}" for loss in reply.degraded)
     parts.extend(Text(loss, "yellow") for loss in losses)
     ordered = [stage.value for stage in Stage if stage.value in reply.stage_ms]

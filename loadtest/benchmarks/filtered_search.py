@@ -75,12 +75,13 @@ def _unfiltered_recall(
 ) -> float:
     everything = np.ones(len(vectors), dtype=np.bool_)
     everything[0] = False
-    nearest = _nearest(vectors, shoppers, everything)
+    nearest = nearest_that_pass(vectors, shoppers, everything)
     found = index.search(shoppers, WANTED + 1)[1]  # one more: row 0 may be among them
-    return _recall([rows[rows > 0][:WANTED] for rows in found], nearest)
+    return recall_of([rows[rows > 0][:WANTED] for rows in found], nearest)
 
 
-def _recall(found: Sequence[NDArray[np.int64]], nearest: Sequence[NDArray[np.int64]]) -> float:
+def recall_of(found: Sequence[NDArray[np.int64]], nearest: Sequence[NDArray[np.int64]]) -> float:
+    """Mean share of `nearest` that was found."""
     hits = [np.isin(f, n).sum() / max(1, n.size) for f, n in zip(found, nearest, strict=True)]
     return float(np.mean(hits))
 
@@ -96,7 +97,7 @@ def _cell(
     allowed = np.random.default_rng(4).random(len(vectors)) < share
     allowed[0] = False
     passing = int(np.count_nonzero(allowed))
-    nearest = _nearest(vectors, shoppers, allowed)
+    nearest = nearest_that_pass(vectors, shoppers, allowed)
     ways = [Way.SELECTOR]
     if share <= 0.5:  # beyond, most of all vectors would be copied
         ways.append(Way.EXACT)
@@ -109,16 +110,17 @@ def _cell(
             for at in range(len(shoppers))
         ]
         found = [search() for search in searches]
-        recall[way] = _recall(found, nearest)
+        recall[way] = recall_of(found, nearest)
         filled &= all(each.size == min(WANTED, passing) for each in found)
         ms[way] = _quickest_ms(searches)
     chosen = index.way_for(passing)
     return Cell(name, share, passing, ms, recall, chosen, filled, unfiltered_recall)
 
 
-def _nearest(
+def nearest_that_pass(
     vectors: NDArray[np.float32], shoppers: NDArray[np.float32], allowed: NDArray[np.bool_]
 ) -> list[NDArray[np.int64]]:
+    """For each shopper the WANTED exactly nearest of the allowed [R] rows, by 64-bit arithmetic."""
     rows = np.flatnonzero(allowed)
     items, count = vectors[rows].astype(np.float64), min(WANTED, rows.size)
     return [rows[np.argsort(-(items @ shopper.astype(np.float64)))[:count]] for shopper in shoppers]

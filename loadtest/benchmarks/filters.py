@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from loadtest.benchmarks.filtered_calls import Calls, calls_grid, measured_calls
+from loadtest.benchmarks.filtered_graph import graph_grid
 from loadtest.benchmarks.filtered_search import (
     measured_cells,
     search_checks,
@@ -68,7 +69,7 @@ def measure(state_dir: Path, images: Path) -> Result:
                 " ms",
             ),
         ),
-        grids=(*search_grids(cells), _judging_grid(judged), calls_grid(calls)),
+        grids=(*search_grids(cells), graph_grid(), _judging_grid(judged), calls_grid(calls)),
     )
 
 

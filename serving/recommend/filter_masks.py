@@ -35,7 +35,7 @@ _KEPT_BYTES = 64_000_000
 _MOST_KEPT, _FEWEST_KEPT = 512, 8
 # A comparison looks at a million rows in 0.5 to 0.7 ms, so this is a third of a millisecond.
 _INLINE_ROWS = 500_000
-_GATHER = 8  # a row picked out of a large column takes as long as so many in a row
+_GATHER = 16  # a row picked out of a large column takes as long as so many in a row
 
 InThread = Callable[[Callable[[], RowMask]], Awaitable[RowMask]]
 
