@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
-from serving.recommend.filtering import allowed_rows, filled, rows_passing, without_excluded
+from serving.recommend.filtering import allowed_rows, filled, rows_passing
 from serving.recommend.history import Past
 from serving.recommend.request import Degradation, Stage
 from shop.active_rules import ActivePin
@@ -73,8 +73,7 @@ async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> 
 
     With a filter that is not strict, a short list is followed by products that pass it relaxed.
     """
-    quotas = call.deps.settings.quotas
-    allowed = without_excluded(await allowed_rows(call), call)
+    quotas, allowed = call.deps.settings.quotas, await allowed_rows(call)
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(_from_two_tower(call, features, allowed))
         await asyncio.sleep(0)  # its question goes out before we work on the rest

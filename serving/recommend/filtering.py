@@ -27,10 +27,18 @@ Sources = Callable[[int, RowMask | None], list[Proposal]]
 
 
 async def allowed_rows(call: Call) -> RowMask | None:
-    """[R] where to search; None is everywhere: a few refused rows are dropped later. Read only."""
+    """[R] where to search; None is everywhere: a few refused rows are dropped later. Read only.
+
+    With a filter, what the caller excludes takes no place of a source either.
+    """
     if call.ask.filter is None:
         return allowed_by_rules(call)
-    return await _allowed_by(call, call.ask.filter)
+    allowed = await _allowed_by(call, call.ask.filter)
+    if allowed is None or call.excluded_rows.size == 0:
+        return allowed
+    left = allowed.copy()
+    left[call.excluded_rows] = False
+    return left
 
 
 def allowed_by_rules(call: Call) -> RowMask | None:
@@ -59,18 +67,6 @@ async def _allowed_by(call: Call, wanted: Filter) -> RowMask | None:
     if passing is None or by_rules is None:
         return by_rules if passing is None else passing
     return passing & by_rules
-
-
-def without_excluded(allowed: RowMask | None, call: Call) -> RowMask | None:
-    """[R] `allowed` but for what the caller excludes, so that it takes no place of a source.
-
-    None stays None: among all products a few hundred do not matter.
-    """
-    if allowed is None or call.excluded_rows.size == 0:
-        return allowed
-    left = allowed.copy()
-    left[call.excluded_rows] = False
-    return left
 
 
 async def filled(candidates: Candidates, call: Call, sources: Sources) -> Candidates:

@@ -139,7 +139,7 @@ def test_over_fetching_that_finds_too_little_is_made_up_for() -> None:
     """All that fails lies nearest: nothing of what was fetched may be shown."""
     vector = VECTORS[1]
     allowed = np.ones(COUNT + 1, dtype=np.bool_)
-    allowed[np.argsort(-(VECTORS @ vector))[:300]] = False
+    allowed[np.argsort(-(VECTORS @ vector))[:190]] = False
     for index in INDEXES.values():
         assert index.way_for(int(allowed.sum())) is Way.OVER_FETCH
         rows, _ = search(index, vector, 50, allowed)
