@@ -109,6 +109,18 @@ def test_a_flat_index_finds_exactly_the_nearest_that_pass(
     np.testing.assert_allclose(cosines, VECTORS[rows] @ VECTORS[near], atol=1e-5)
 
 
+@pytest.mark.parametrize("way", Way)
+@settings(max_examples=30, deadline=None)
+@given(masks(), st.integers(1, COUNT), st.sampled_from([1, 20, 600]))
+def test_each_way_finds_exactly_the_nearest_in_a_flat_index(
+    way: Way, allowed: Mask, near: int, count: int
+) -> None:
+    query = VECTORS[near : near + 1]
+    rows, cosines = INDEXES["flat"].nearest_by(way, query, count, allowed)
+    assert allowed[rows].all()
+    np.testing.assert_allclose(cosines, exact(VECTORS[near], count, allowed), atol=1e-5)
+
+
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("name", ["ivf-flat", "ivf-sq8", "without vectors"])
 def test_cells_find_most_of_the_nearest_however_few_pass(name: str, share: float) -> None:
