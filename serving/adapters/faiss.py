@@ -50,6 +50,7 @@ class FaissIndex:
         """`vectors` [R, D]: of an index that does not hold them as they are, in a mapped file."""
         self._index = index
         self._rows = int(index.ntotal)
+        self._in_cells = isinstance(index, faiss.IndexIVF)
         held = stored_vectors(index)
         self._vectors = vectors if held is None else held
         self._is_mapped = held is None  # a page that is not in memory would hold up the event loop
@@ -118,13 +119,18 @@ class FaissIndex:
 
     def _more_cells(self, allowed_count: int) -> float:
         """How many times the cells of a search of everything."""
-        if not isinstance(self._index, faiss.IndexIVF):
+        if not self._in_cells:
             return 1.0
         return cells_to_visit(self._index, allowed_count) / int(self._index.nprobe)
 
     def way_for(self, allowed_count: int) -> Way:
         """How so many allowed rows are searched."""
-        return way_for(allowed_count, self._rows, has_vectors=self._vectors is not None)
+        return way_for(
+            allowed_count,
+            self._rows,
+            in_cells=self._in_cells,
+            has_vectors=self._vectors is not None,
+        )
 
     def _search(
         self, user_vector: NDArray[np.float32], count: int, allowed: NDArray[np.bool_] | None
@@ -180,7 +186,7 @@ class FaissIndex:
         enough: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         selector = selector_for(allowed)
-        if not isinstance(self._index, faiss.IndexIVF):
+        if not self._in_cells:
             parameters = faiss.SearchParameters(sel=selector)
             return _found(*self._index.search(query, wanted, params=parameters))
         cells = cells_to_visit(self._index, allowed_count)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from serving.adapters.faiss import FaissIndex
-from serving.adapters.faiss_filtering import EXACT_ROWS, Way, over_fetch_count, way_for
+from serving.adapters.faiss_filtering import Way, over_fetch_count, way_for
 from shop.errors import DependencyUnavailable
 from tests.unit.small_shop import SmallShop, a_shop, an_ask
 
@@ -135,14 +135,16 @@ def test_cells_find_most_of_the_nearest_however_few_pass(name: str, share: float
 
 
 def test_the_ways_are_taken_where_they_are_quickest() -> None:
-    def way(allowed: int, rows: int, *, has_vectors: bool = True) -> Way:
-        return way_for(allowed, rows, has_vectors=has_vectors)
+    def way(allowed: int, *, in_cells: bool = False, has_vectors: bool = True) -> Way:
+        return way_for(allowed, 20_000, in_cells=in_cells, has_vectors=has_vectors)
 
-    assert way(20, 20_000) is Way.EXACT
-    assert way(20, 20_000, has_vectors=False) is Way.SELECTOR
-    assert way(8_000, 20_000) is Way.SELECTOR
-    assert way(EXACT_ROWS + 1, 1_000_000) is Way.SELECTOR
-    assert way(18_000, 20_000) is Way.OVER_FETCH
+    assert way(20) is Way.EXACT
+    assert way(20, in_cells=True) is Way.EXACT
+    assert way(20, in_cells=True, has_vectors=False) is Way.SELECTOR
+    assert way(4_000) is Way.EXACT
+    assert way(4_000, in_cells=True) is Way.SELECTOR
+    assert way(8_000) is Way.SELECTOR
+    assert way(18_000) is Way.OVER_FETCH
     assert over_fetch_count(600, 900, 1_000) < 1_000
     assert over_fetch_count(600, 600, 1_000) == 1_000  # more than there are is never asked for
 
