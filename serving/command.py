@@ -186,8 +186,8 @@ def _shown(reply: _Reply, *, explained: bool) -> Group:
         parts.append(_explanations(reply))
     if isinstance(reply, pb.RerankResponse):
         parts.extend(_not_in_it(reply))
-    elif not reply.items:
-        parts.append(Text("No eligible product. A narrower filter than the catalogue allows?"))
+    else:
+        parts.extend(_about_the_filter(reply))
     losses = (f"degraded: {loss.stage} {loss.reason}" for loss in reply.degraded)
     parts.extend(Text(loss, "yellow") for loss in losses)
     stages = "  ".join(
@@ -197,6 +197,13 @@ def _shown(reply: _Reply, *, explained: bool) -> Group:
         Text(f"{reply.scored_count} candidates scored by {reply.release}  ·  ms: {stages}")
     )
     return Group(*parts)
+
+
+def _about_the_filter(reply: pb.RecommendResponse) -> Iterator[Text]:
+    if not reply.items:
+        yield Text("No eligible product. A narrower filter than the catalogue allows?")
+    if reply.relaxed:
+        yield Text(f"filter relaxed, without {', '.join(reply.relaxed)}", "yellow")
 
 
 def _not_in_it(reply: pb.RerankResponse) -> Iterator[Text]:

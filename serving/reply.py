@@ -52,6 +52,7 @@ def encode_answer(
         request_id=ask.request_id,
         currency=catalogue.currency,
         scored_count=answer.scored_count,
+        relaxed=answer.relaxed,
     )
     if ask.explain:
         explain(reply.items, answer)

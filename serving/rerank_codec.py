@@ -46,10 +46,12 @@ _REASONS = {
 
 def rerank_ask(request: pb.RerankRequest, decoder: Decoder) -> RerankAsk:
     """Raises InvalidRequest, naming every field that is wrong."""
-    shared = {name: getattr(request, name) for name in _SHARED}
+    shared = pb.RecommendRequest(**{name: getattr(request, name) for name in _SHARED})
+    if not request.HasField("utc_offset_minutes"):
+        shared.ClearField("utc_offset_minutes")
     checks = FieldChecks()
     try:
-        ask = decoder.ask(pb.RecommendRequest(**shared))
+        ask = decoder.ask(shared)
     except InvalidFields as error:
         for field, reason in error.violations:
             checks.add(field, reason)

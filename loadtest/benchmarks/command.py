@@ -23,6 +23,7 @@ TITLES = {
     "floors": "What the arithmetic alone costs",
     "fanout": "Five back-ends asked at once",
     "backends": "Back-ends slow, wrong and dead",
+    "filters": "Filtered search",
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "quality": "Lists against the truth of the world",
@@ -30,7 +31,7 @@ TITLES = {
     "signals": "What a session's signals tell",
     "retail": "Real data: UCI Online Retail",
 }
-_BEFORE_THE_STACK = ("start",)
+_BEFORE_THE_STACK = ("start", "filters")
 _WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "signals", "retail")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"

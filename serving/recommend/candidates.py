@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
+from serving.recommend.filtering import allowed_rows, filled, rows_passing
 from serving.recommend.history import Past
 from serving.recommend.request import Degradation, Stage
 from shop.active_rules import ActivePin
@@ -63,13 +64,16 @@ class _Search:
     def popular_nearby(self, count: int, allowed: RowMask | None) -> Proposal:
         return from_popularity(self.call.deps.popularity, self.nearby, count, allowed)
 
+    def nearby_and_alike(self, count: int, allowed: RowMask | None) -> list[Proposal]:
+        return [self.item_item_first(count, allowed), self.popular_nearby(count, allowed)]
+
 
 async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> Found:
     """At most `quotas.looked_up` products inside the filter, best first, none of them excluded.
 
-    With a filter that is not strict, a short list is followed by products from outside it.
+    With a filter that is not strict, a short list is followed by products that pass it relaxed.
     """
-    quotas, allowed = call.deps.settings.quotas, _allowed(call)
+    quotas, allowed = call.deps.settings.quotas, await allowed_rows(call)
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(_from_two_tower(call, features, allowed))
         await asyncio.sleep(0)  # its question goes out before we work on the rest
@@ -84,9 +88,9 @@ async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> 
     if call.rules is not None and call.rules.pins:
         candidates = _pinned_first(candidates, call, call.rules.pins)
     if call.ask.promotions:
-        candidates = _with_promoted(candidates, search, allowed)
+        candidates = await _with_promoted(candidates, search, allowed)
     if call.ask.filter is not None and not call.ask.strict_filtering:
-        candidates = _filled(candidates, search)
+        candidates = await filled(candidates, call, search.nearby_and_alike)
     return Found(candidates, user_vector, search.item_item, fallback=nearest is None)
 
 
@@ -94,23 +98,6 @@ def _reach(call: Call) -> int:
     """How many to find. Promoted products come last and must not be cut off again."""
     quotas = call.deps.settings.quotas
     return quotas.candidates if call.ask.promotions else quotas.looked_up
-
-
-def _allowed(call: Call) -> RowMask | None:
-    """[R] where to search; None is everywhere: a few refused rows are dropped later."""
-    if call.ask.filter is None:
-        return _allowed_by_rules(call)
-    allowed = call.deps.filter_masks.of(call.ask.filter, call.ask.context.now_ms).copy()
-    allowed[call.excluded_rows] = False
-    by_rules = _allowed_by_rules(call)
-    if by_rules is not None:
-        allowed &= by_rules
-    return allowed
-
-
-def _allowed_by_rules(call: Call) -> RowMask | None:
-    """[R] what rules leave, if they take much away. Read only."""
-    return None if call.rules is None else call.rules.allowed
 
 
 def item_item_scores(call: Call, history: History) -> ItemItemScores:
@@ -160,7 +147,9 @@ def _pinned_first(candidates: Candidates, call: Call, pins: Sequence[ActivePin])
     return both.taken(np.arange(min(len(both), max(_reach(call), pinned.size))))
 
 
-def _with_promoted(candidates: Candidates, search: _Search, allowed: RowMask | None) -> Candidates:
+async def _with_promoted(
+    candidates: Candidates, search: _Search, allowed: RowMask | None
+) -> Candidates:
     """`candidates` with enough for every promotion's places among them, if the shop has as many.
 
     Twice the places are enough: some will turn out unsellable, seldom more than half.
@@ -172,7 +161,10 @@ def _with_promoted(candidates: Candidates, search: _Search, allowed: RowMask | N
     more = candidates.taken(np.zeros(0, dtype=np.intp))
     for promotion in call.ask.promotions:
         enough = min(2 * promotion.slots(call.ask.page_size), promotion.slots(limit))
-        mask = call.deps.filter_masks.of(promotion.filter, call.ask.context.now_ms).copy()
+        passing = await rows_passing(call, promotion.filter)
+        if passing is None:
+            continue
+        mask = passing.copy()
         mask[call.excluded_rows] = False
         if allowed is not None:
             mask &= allowed
@@ -183,24 +175,6 @@ def _with_promoted(candidates: Candidates, search: _Search, allowed: RowMask | N
         sources = [search.item_item_first(enough, mask), search.popular_nearby(enough, mask)]
         more = with_more(more, stack(sources, enough), enough - there.size)
     return make_room(candidates, more, needed, limit)
-
-
-def _filled(candidates: Candidates, search: _Search) -> Candidates:
-    """`candidates`, followed by enough from outside the filter for a page, if they are few.
-
-    Twice a page is enough: some will turn out unsellable, seldom more than half.
-    """
-    enough = 2 * search.call.ask.page_size
-    room = min(enough, search.call.deps.settings.quotas.candidates - len(candidates))
-    if len(candidates) >= enough or room == 0:
-        return candidates
-    excluded = search.call.excluded_rows
-    reach = enough + len(candidates) + excluded.size  # each source may repeat all of those first
-    allowed = _allowed_by_rules(search.call)
-    outside = stack(
-        [search.item_item_first(reach, allowed), search.popular_nearby(reach, allowed)], 2 * reach
-    )
-    return with_more(candidates, _without(outside, excluded), room)
 
 
 async def _from_two_tower(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.recommend.call import Call
+from serving.recommend.filtering import conditions_dropped
 from serving.recommend.request import Answer, Degradation, Stage
 from serving.recommend.slate import may_be_shown
 from shop.candidates import SOURCE_COUNT, Candidates
@@ -95,6 +96,7 @@ async def further_page(call: Call, page: Page) -> Answer:
         missing_product_ids=call.missing_product_ids(),
         scored_count=0,
         fallback=any(reason == Degradation.FALLBACK_CANDIDATES for _, reason in page.losses),
+        relaxed=conditions_dropped(call, offers, slate),
     )
 
 

@@ -4,6 +4,7 @@ from serving.deadline import Deadline
 from serving.recommend.call import Call, Deps
 from serving.recommend.candidates import find_candidates
 from serving.recommend.feedback import log_impression, log_page
+from serving.recommend.filtering import conditions_dropped
 from serving.recommend.history import read_history
 from serving.recommend.paging import first_page, further_page
 from serving.recommend.ranking import rank
@@ -44,11 +45,12 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
     with call.timed(Stage.SLATE):
         order = arrange_slate(call, found, offers, scores)
 
+    slate = order.first(ask.page_size)
     answer = Answer(
         ask=ask,
         release=deps.release.tables.release,
         first_position=1,
-        slate=order.first(ask.page_size),
+        slate=slate,
         candidates=found.candidates,
         proposed=found.candidates.proposed,
         offers=offers,
@@ -59,6 +61,7 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
         missing_product_ids=call.missing_product_ids(),
         scored_count=0 if scores is None else len(found.candidates),
         fallback=found.fallback,
+        relaxed=conditions_dropped(call, offers, slate),
     )
     log_impression(call, answer, past, features)
     return answer

@@ -25,6 +25,7 @@ class Degradation(StrEnum):
     FALLBACK_CANDIDATES = "FALLBACK_CANDIDATES"
     SOURCE_LOST = "SOURCE_LOST"
     NO_USER_VECTOR = "NO_USER_VECTOR"  # a list brought along was ranked without the user tower
+    FILTER_LATE = "FILTER_LATE"
     STALE_PRICE = "STALE_PRICE"
     STALE_STOCK = "STALE_STOCK"
     DEFAULT_OFFER = "DEFAULT_OFFER"
@@ -147,6 +148,7 @@ class Answer:
     missing_product_ids: tuple[str, ...]
     scored_count: int
     fallback: bool  # candidates came from a fallback source
+    relaxed: tuple[str, ...] = ()  # conditions of the filter that not all shown products meet
 
     @property
     def ranked(self) -> bool:

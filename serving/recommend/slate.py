@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.candidates import Found
+from serving.recommend.filtering import relaxed_steps
 from shop.candidates import Source
 from shop.merchandising import boost_factors, boosted, promotable
 from shop.offers import Offers
@@ -52,6 +53,7 @@ def arrange_slate(
     """
     ask, candidates = call.ask, found.candidates
     catalogue, settings = call.deps.release.tables.catalogue, call.deps.settings
+    inside = is_inside(call, offers)
     contenders = Contenders(
         rows=candidates.rows,
         values=(
@@ -61,11 +63,12 @@ def arrange_slate(
         ),
         categories=catalogue.category_codes[candidates.rows],
         brands=catalogue.brand_codes[candidates.rows],
-        inside=is_inside(call, offers),
+        inside=inside,
         explorable=candidates.proposed[:, Source.EXPLORATION],
         factors=boost_factors(ask.boosts, offers, catalogue),
         promotable=promotable(ask.promotions, offers, catalogue),
         ruling=_ruling(call, offers),
+        relaxed=relaxed_steps(call, offers, inside),
     )
     wishes = Wishes(
         page_size=ask.page_size,

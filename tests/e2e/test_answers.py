@@ -131,6 +131,18 @@ def test_a_filter_holds_for_every_product(stack: RunningStack) -> None:
     assert all(item.price_minor < 4_000 for item in reply.items)
 
 
+def test_a_filter_that_leaves_too_little_is_relaxed_and_the_reply_says_so(
+    stack: RunningStack,
+) -> None:
+    asked = "price < 0.01 AND in_stock"  # nothing is for free
+    reply = stack.home(stack.known_shopper, filter=asked)
+    assert len(reply.items) == 20
+    assert list(reply.relaxed) == ["in_stock", "price"]
+    strict = stack.home(stack.known_shopper, filter=asked, strict_filtering=True)
+    assert not strict.items
+    assert not strict.relaxed
+
+
 def test_an_explanation_has_every_head_and_the_value_that_ordered_the_list(
     stack: RunningStack,
 ) -> None:

@@ -219,3 +219,15 @@ def test_room_is_made_by_what_is_least_needed(
         assert set(more.rows) <= set(both.rows)
         assert set(first.rows[needed]) <= set(both.rows)
         assert set(first.rows[first_count - explorable :]) <= set(both.rows)
+
+
+def test_the_few_that_are_allowed_of_many_come_most_popular_first() -> None:
+    count = 70_000
+    score = np.random.default_rng(1).permutation(count + 1).astype(np.float32)
+    score[0] = 0.0
+    rows = np.argsort(-score[1:], kind="stable") + 1
+    popular = Popularity.of(rows, score, np.ones(count + 1, dtype=np.int64))
+    for few in (3, 1_000, 1_001):
+        allowed = np.zeros(count + 1, dtype=np.bool_)
+        allowed[rows[-few:]] = True
+        assert popular.best(40, allowed).tolist() == rows[-few:][:40].tolist()

@@ -37,6 +37,16 @@ def test_a_reply_says_what_is_shown_and_why() -> None:
     assert not second.HasField("explanation")
 
 
+def test_a_reply_says_which_conditions_of_the_filter_were_given_up() -> None:
+    shop = a_shop()
+    asked = an_ask(filter='brand = "acme" AND price < 17', page_size=5)
+    reply = encode_answer(
+        shop.answer(asked), shop.deps.release.tables.catalogue, KEY, attribution_ttl_ms=1_000
+    )
+    assert [item.product_id for item in reply.items] == ["p6", "p1", "p2", "p3", "p4"]
+    assert list(reply.relaxed) == ["brand"]
+
+
 def test_an_explanation_has_the_numbers_that_ordered_the_list() -> None:
     shop = a_shop()
     answer = shop.answer(an_ask(explain=True, page_size=2))

@@ -341,3 +341,10 @@ def test_the_gateway_answers_and_counts_it() -> None:
             assert counted("vitrine_requests_total", labels) == 1.0
 
     with_gateway(use)
+
+
+@pytest.mark.parametrize(("given", "offset"), [({}, 345), ({"utc_offset_minutes": 0}, 0)])
+def test_without_an_offset_the_hour_is_the_shop_s(given: dict[str, int], offset: int) -> None:
+    decoder = replace(DECODER, time_zone="Asia/Kathmandu")
+    request = pb.RerankRequest(placement="search", product_ids=["p1"], **given)
+    assert rerank_ask(request, decoder).ask.context.utc_offset_minutes == offset
