@@ -25,6 +25,7 @@ TITLES = {
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "quality": "Lists against the truth of the world",
+    "sources": "Candidate sources and their blends",
     "calibration": "Do the probabilities come true?",
     "retail": "Real data: UCI Online Retail",
 }

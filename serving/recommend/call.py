@@ -18,6 +18,7 @@ from serving.recommend.request import Ask, Losses, Stage
 from serving.recommend.rules import RulesInForce
 from serving.recommend.settings import RecommendSettings
 from shop.active_rules import ActiveRules
+from shop.blend_policies import Warmth
 from shop.popularity import Popularity
 
 
@@ -34,6 +35,7 @@ class Deps:
     feeds: FeedCache  # of this release
     rules: RulesInForce = field(default_factory=RulesInForce)  # of this release
     popularity: Popularity = field(init=False)
+    product_warmth: NDArray[np.float32] = field(init=False)  # [R]
     filter_masks: FilterMasks = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,6 +44,8 @@ class Deps:
             tables.popular_rows, tables.popularity, tables.catalogue.category_codes
         )
         object.__setattr__(self, "popularity", popularity)
+        warmth = Warmth.of_products(tables.sources.wishes, self.settings.blend.weights)
+        object.__setattr__(self, "product_warmth", warmth)
         masks = FilterMasks(tables.catalogue, self.offers, ttl_ms=self.settings.offers.price.ttl_ms)
         object.__setattr__(self, "filter_masks", masks)
 
