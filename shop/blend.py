@@ -76,7 +76,7 @@ def interleave(proposals: Sequence[Proposal], quotas: Quotas, count: int) -> Can
         _interleaved_keys(len(proposal), quotas.of(proposal.source), proposal.source)
         for proposal in proposals
     ]
-    return merged(proposals, keys, count)
+    return merged(proposals, _joined(keys), count)
 
 
 def stack(proposals: Sequence[Proposal], count: int) -> Candidates:
@@ -85,7 +85,7 @@ def stack(proposals: Sequence[Proposal], count: int) -> Candidates:
         at + np.arange(len(proposal)) / max(1, len(proposal))
         for at, proposal in enumerate(proposals)
     ]
-    return merged(proposals, keys, count)
+    return merged(proposals, _joined(keys), count)
 
 
 def with_more(first: Candidates, more: Candidates, count: int) -> Candidates:
@@ -119,17 +119,19 @@ def _interleaved_keys(length: int, quota: int, source: Source) -> NDArray[np.flo
     return 1.0 + keys * 1e-9 if source is Source.EXPLORATION else keys
 
 
-def merged(
-    proposals: Sequence[Proposal], keys: Sequence[NDArray[np.float64]], count: int
-) -> Candidates:
+def _joined(keys: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate(keys) if keys else np.zeros(0)
+
+
+def merged(proposals: Sequence[Proposal], key: NDArray[np.float64], count: int) -> Candidates:
     """At most `count` products, smallest key first; each stands where its best key puts it.
 
-    keys [M] each, aligned with the proposals. Every source's score is kept.
+    `key` holds the keys of all proposals, one proposal's after the other's. Every source's score
+    is kept.
     """
     if not proposals:
         return Candidates(np.zeros(0, np.int64), np.zeros((0, SOURCE_COUNT), np.float32))
     rows = np.concatenate([proposal.rows for proposal in proposals])
-    key = np.concatenate(keys)
     ordered = rows[np.argsort(key, kind="stable")]  # ties: the proposal named first
     distinct, places = _distinct(ordered, rows)
     scores = np.full((distinct.size, SOURCE_COUNT), np.nan, dtype=np.float32)

@@ -141,43 +141,40 @@ def blend(
 ) -> Candidates:
     """At most `count` products by `policy`; every source's score is kept."""
     ranked = [each for each in proposals if each.source is not Source.EXPLORATION]
-    match policy:
-        case "weighted":
-            keys = _weighted_keys(ranked, settings.weights, warmth)
-        case "mixed":
-            keys = [_mixed_keys(len(each), settings.weights.of(each.source)) for each in ranked]
-        case "cascade":
-            ranked, keys = _cascaded(ranked, settings.cascade)
+    if policy == "cascade":
+        ranked = _cascaded(ranked, settings.cascade)
+    if not ranked:
+        keys = np.zeros(0)
+    elif policy == "weighted":
+        keys = _weighted_keys(ranked, settings.weights, warmth)
+    elif policy == "mixed":
+        weights = settings.weights
+        keys = np.concatenate([_mixed_keys(len(p), weights.of(p.source)) for p in ranked])
+    else:
+        keys = np.concatenate([at + _places(len(each)) for at, each in enumerate(ranked)])
     trials = [each for each in proposals if each.source is Source.EXPLORATION]
-    behind = _behind(keys, quotas.candidates - quotas.exploration)
-    return merged(
-        [*ranked, *trials], [*keys, *(np.full(len(each), behind) for each in trials)], count
-    )
+    if trials:
+        behind = _behind(keys, quotas.candidates - quotas.exploration)
+        keys = np.concatenate([keys, *(np.full(len(each), behind) for each in trials)])
+    return merged([*ranked, *trials], keys, count)
 
 
-def _cascaded(
-    proposals: Sequence[Proposal], order: Sequence[str]
-) -> tuple[list[Proposal], list[NDArray[np.float64]]]:
-    """Proposals in the cascade's order, and [M] keys that keep them apart."""
+def _cascaded(proposals: Sequence[Proposal], order: Sequence[str]) -> list[Proposal]:
     by_name = {proposal.source.name.lower(): proposal for proposal in proposals}
-    ordered = [by_name[name] for name in order if name in by_name]
-    return ordered, [at + _places(len(each)) for at, each in enumerate(ordered)]
+    return [by_name[name] for name in order if name in by_name]
 
 
 def _weighted_keys(
     proposals: Sequence[Proposal], weights: BlendWeights, warmth: Warmth
-) -> list[NDArray[np.float64]]:
-    """[M] each: minus the product's sum over all sources, so that the largest comes first."""
-    if not proposals:
-        return []
+) -> NDArray[np.float64]:
+    """[T] minus the product's sum over all sources, so that the largest comes first."""
     rows = np.concatenate([proposal.rows for proposal in proposals])
     given = np.concatenate([_given(proposal, weights, warmth) for proposal in proposals])
-    if rows.max(initial=0) < DENSE_ROWS:
-        keys = -np.bincount(rows, weights=given)[rows]
-    else:
-        _, places = np.unique(rows, return_inverse=True)
-        keys = -np.bincount(places, weights=given)[places]
-    return np.split(keys, np.cumsum([len(proposal) for proposal in proposals])[:-1])
+    if rows.max(initial=0) >= DENSE_ROWS:
+        _, rows = np.unique(rows, return_inverse=True)
+    sums: NDArray[np.float64] = np.asarray(np.bincount(rows, weights=given), dtype=np.float64)
+    keys: NDArray[np.float64] = -sums[rows]
+    return keys
 
 
 def _given(proposal: Proposal, weights: BlendWeights, warmth: Warmth) -> NDArray[np.float64]:
@@ -209,9 +206,8 @@ def _places(length: int) -> NDArray[np.float64]:
     return np.arange(length, dtype=np.float64) / max(1, length)
 
 
-def _behind(keys: Sequence[NDArray[np.float64]], place: int) -> float:
+def _behind(keys: NDArray[np.float64], place: int) -> float:
     """A key behind the first `place` of all proposals; repeated products count each time."""
-    every = np.concatenate(keys) if keys else np.zeros(0)
-    if place < 0 or place >= every.size:
+    if not 0 <= place < keys.size:
         return np.inf
-    return float(np.partition(every, place)[place])
+    return float(np.partition(keys, place)[place])

@@ -68,7 +68,8 @@ def fit_user_user(snapshot: Snapshot, *, settings: UserUserSettings | None = Non
         similarity[users[:, None] == pool] = 0.0  # nobody is their own neighbour
         weights = _only_largest(similarity, settings.nearest)
         found = torch.sparse.mm(by_product, torch.from_numpy(weights.T.copy())).numpy().T.copy()
-        found[own.numpy() > 0] = 0.0
+        had = wanted.index_select(0, torch.from_numpy(users)).to_dense().numpy()
+        found[had > 0] = 0.0
         block = slice(start, start + users.size)
         rows[block], scores[block] = best_of_rows(found, settings.list_length)
     keys = np.array([shopper_key(str(name)) for name in snapshot.user_ids[chosen]], np.uint64)
