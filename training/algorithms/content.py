@@ -45,7 +45,9 @@ def fit_content(snapshot: Snapshot, *, settings: ContentSettings | None = None) 
     for start in range(1, row_count, step):
         block = np.arange(start, min(start + step, row_count))
         chosen = documents.index_select(0, torch.from_numpy(block)).to_dense()  # [block, V]
-        similarity = torch.sparse.mm(documents, chosen.T).numpy().T.copy()  # [block, R]
+        similarity = (
+            torch.sparse.mm(documents, chosen.T.contiguous()).numpy().T.copy()
+        )  # [block, R]
         similarity[np.arange(block.size), block] = 0.0  # alike is another
         rows[block], scores[block] = best_of_rows(similarity, settings.neighbour_count)
     return Neighbours(rows, scores)

@@ -22,6 +22,7 @@ from shop.source_tables import DAY_PARTS, DIMENSIONS, SegmentLists
 from training.algorithms.nearest import best_of_rows
 from training.algorithms.popularity import PopularitySettings, deed_weights
 from training.data.snapshot import Events, Snapshot
+from training.examples import WANTED_CODES
 
 _HELD_OUT = 1 / 7  # of the time, the newest
 _MS_PER_HOUR = 3_600_000
@@ -49,10 +50,12 @@ class FittedSegments:
 def fit_segments(snapshot: Snapshot, *, settings: SegmentSettings | None = None) -> FittedSegments:
     """Lists for every value of every dimension that gains anything, the best dimension first."""
     settings = settings or SegmentSettings()
-    names_and_codes = {name: _coded(snapshot, name) for name in DIMENSIONS}
+    every = snapshot.events  # of which most are impressions, and tell nothing here
+    events = every.where(np.isin(every.codes, WANTED_CODES))
+    names_and_codes = {name: _coded(snapshot, events, name) for name in DIMENSIONS}
     divided = {name: coded for name, coded in names_and_codes.items() if len(coded[0]) > 1}
     gains = {
-        name: _gain(snapshot, codes, len(values), settings)
+        name: _gain(snapshot, events, codes, len(values), settings)
         for name, (values, codes) in divided.items()
     }
     best_first = sorted(gains, key=lambda name: -gains[name])
@@ -63,7 +66,7 @@ def fit_segments(snapshot: Snapshot, *, settings: SegmentSettings | None = None)
     scores = [np.zeros((0, settings.list_length), np.float32)]
     for name in dimensions:
         values, codes = divided[name]
-        shares = _shares(snapshot.events, codes, len(values), row_count, settings)
+        shares = _shares(events, codes, len(values), row_count, settings)
         shares[:, 0] = 0.0
         listed, shared = best_of_rows(
             shares / shares.max(axis=1, keepdims=True), settings.list_length
@@ -76,9 +79,10 @@ def fit_segments(snapshot: Snapshot, *, settings: SegmentSettings | None = None)
     return FittedSegments(lists, gains)
 
 
-def _coded(snapshot: Snapshot, dimension: str) -> tuple[list[str], NDArray[np.int64]]:
+def _coded(
+    snapshot: Snapshot, events: Events, dimension: str
+) -> tuple[list[str], NDArray[np.int64]]:
     """Values of a dimension, and [E] which of them each event belongs to."""
-    events = snapshot.events
     if dimension == "day_part":
         return list(DAY_PARTS), events.times_ms // _MS_PER_HOUR % 24 // 6
     if dimension == "segment":
@@ -115,13 +119,16 @@ def _shares(
 
 
 def _gain(
-    snapshot: Snapshot, codes: NDArray[np.int64], value_count: int, settings: SegmentSettings
+    snapshot: Snapshot,
+    events: Events,
+    codes: NDArray[np.int64],
+    value_count: int,
+    settings: SegmentSettings,
 ) -> float:
     """Nats per purchase of the newest time by which the dimension is better than none; 0 without.
 
     Each purchase is foretold from what was done before that time only.
     """
-    events = snapshot.events
     first_ms, last_ms = snapshot.manifest.first_ms, snapshot.manifest.last_ms
     until_ms = last_ms - (last_ms - first_ms) * _HELD_OUT
     row_count = snapshot.products.num_rows + 1
