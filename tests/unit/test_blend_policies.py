@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from shop.blend import Proposal, Quotas
 from shop.blend_policies import BlendPolicy, BlendSettings, BlendWeights, Warmth, blend
 from shop.candidates import Candidates, Source, proposed_of, source_bits
+from shop.features import PLACEMENTS
 
 TOWER, ITEM_ITEM, CONTENT = Source.TWO_TOWER, Source.ITEM_ITEM, Source.CONTENT
 QUOTAS = Quotas(exploration=2, candidates=10, looked_up=20)
@@ -147,7 +148,7 @@ def test_the_policy_is_a_setting_of_the_placement() -> None:
     settings = BlendSettings(home="mixed", email="cascade")
     assert settings.policy_of("home") == "mixed"
     assert settings.policy_of("email") == "cascade"
-    assert settings.policy_of("cart") == BlendSettings().cart
+    assert all(BlendSettings().policy_of(placement) == "weighted" for placement in PLACEMENTS)
 
 
 @pytest.mark.parametrize(
