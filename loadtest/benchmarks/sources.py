@@ -160,12 +160,14 @@ def _row(
 def _note(best: Judged, policies: dict[BlendPolicy, Judged]) -> str:
     gains = {name: _gain(judged.ranked, best.ranked) for name, judged in policies.items()}
     figures = ", ".join(f"{name} {gain:+.5f} ± {2 * e:.5f}" for name, (gain, e) in gains.items())
+    ordered = [name for name, j in policies.items() if j.unranked.mean() > best.unranked.mean()]
     return (
         f"NDCG@20 after the ranker, against the best single source: {figures} (two standard"
         " errors). It moves little because 500 candidates of one good source already hold what the"
         " ranker would put on top of the whole catalogue; a blend is a wider choice for rules,"
-        " filters and stock to leave something of, a better order when the ranker is lost, and"
-        " brings new products. A source's CPU is that of its share of a default call, a policy's"
+        " filters and stock to leave something of. As found, which is what a lost ranker leaves,"
+        f" the order is better than the best single source's in: {', '.join(ordered) or 'none'}."
+        " A source's CPU is that of its share of a default call, a policy's"
         " that of blending, in process, median."
     )
 
