@@ -103,6 +103,8 @@ def open_shop(
     folder = current_folder(state_dir)
     tables = load_tables(folder, current_manifest(state_dir))
     world = _world_of(state_dir)
+    if tables.catalogue.product_ids.tolist() != list(world.products.ids):
+        raise BenchmarkFailed(f"{folder.name} was not made from the world in {state_dir / 'world'}")
     models = InProcessModels(folder)
     tower = _Towers(models, {})
     index = _Remembering(np.load(folder / VECTORS_FILE, allow_pickle=False))
