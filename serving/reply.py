@@ -10,7 +10,7 @@ import numpy as np
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.paging import check_release
 from serving.recommend.request import Answer, Ask
-from shop.candidates import Source
+from shop.candidates import Source, source_bits
 from shop.catalogue import Catalogue
 from shop.tokens import Attribution, encode_attribution, encode_page
 
@@ -20,8 +20,12 @@ _CACHE_STATUS = "BYPASS"  # answers are not cached yet: events count in the very
 _REASON_OF = (
     (Source.TWO_TOWER, pb.PERSONALISED),
     (Source.HISTORY, pb.PERSONALISED),
+    (Source.USER_USER, pb.PERSONALISED),
     (Source.ITEM_ITEM, pb.SIMILAR),
+    (Source.CONTENT, pb.SIMILAR),
+    (Source.SEGMENT_POPULAR, pb.POPULAR),
     (Source.POPULAR, pb.POPULAR),
+    (Source.FRESH, pb.NEW),
     (Source.EXPLORATION, pb.EXPLORATION),
 )
 _BITS = range(1 << len(Source))
@@ -111,7 +115,7 @@ def items_of(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct
         offers.stock[at].tolist(),
         offers.stock_as_of_ms[at].tolist(),
         has_stock.tolist(),
-        np.packbits(answer.proposed[at], axis=1, bitorder="little")[:, 0].tolist(),
+        source_bits(answer.proposed[at]).tolist(),
         slate.explored.tolist(),
         slate.promoted.tolist(),
         strict=True,

@@ -14,7 +14,7 @@ from typing import Any
 
 from shop.errors import ReleaseRejected
 
-RELEASE_FORMAT = 1
+RELEASE_FORMAT = 2  # 2: with the tables of the candidate sources
 MANIFEST = "manifest.json"
 
 # File names inside a release folder.
@@ -24,6 +24,7 @@ VECTORS_FILE = "item_vectors.npy"
 INDEX_FILE = "index.faiss"
 NEIGHBOURS_FILE = "neighbours.npz"
 POPULARITY_FILE = "popularity.npz"
+SOURCES_FILE = "sources.npz"
 HISTORIES_FILE = "histories.parquet"
 USER_TOWER_FILE = "user_tower.onnx"
 RANKER_FILE = "ranker.onnx"
@@ -36,6 +37,7 @@ REQUIRED_FILES = (
     INDEX_FILE,
     NEIGHBOURS_FILE,
     POPULARITY_FILE,
+    SOURCES_FILE,
     HISTORIES_FILE,
     USER_TOWER_FILE,
     RANKER_FILE,
@@ -107,7 +109,7 @@ def read_manifest(text: str, key: bytes) -> Manifest:
         raw = json.loads(text)
         if raw["format"] != RELEASE_FORMAT:
             raise ReleaseRejected(
-                f"release format {raw['format']!r}, this code reads {RELEASE_FORMAT}"
+                f"release format {raw['format']!r}, needed is {RELEASE_FORMAT}: export it again"
             )
         manifest = Manifest(
             release=str(raw["release"]),

@@ -27,6 +27,7 @@ TITLES = {
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "quality": "Lists against the truth of the world",
+    "sources": "Candidate sources and their blends",
     "calibration": "Do the probabilities come true?",
     "signals": "What a session's signals tell",
     "retail": "Real data: UCI Online Retail",

@@ -20,6 +20,7 @@ from serving.recommend.rules import RulesInForce
 from serving.recommend.settings import RecommendSettings
 from serving.recommend.surroundings import Surroundings
 from shop.active_rules import ActiveRules
+from shop.blend_policies import Warmth
 from shop.popularity import Popularity
 
 
@@ -37,6 +38,7 @@ class Deps:
     rules: RulesInForce = field(default_factory=RulesInForce)  # of this release
     surroundings: Surroundings = field(default_factory=lambda: Surroundings(time.monotonic))
     popularity: Popularity = field(init=False)
+    product_warmth: NDArray[np.float32] = field(init=False)  # [R]
     filter_masks: FilterMasks = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,6 +47,8 @@ class Deps:
             tables.popular_rows, tables.popularity, tables.catalogue.category_codes
         )
         object.__setattr__(self, "popularity", popularity)
+        warmth = Warmth.of_products(tables.sources.wishes, self.settings.blend.weights)
+        object.__setattr__(self, "product_warmth", warmth)
         masks = FilterMasks(tables.catalogue, self.offers, ttl_ms=self.settings.offers.price.ttl_ms)
         object.__setattr__(self, "filter_masks", masks)
 

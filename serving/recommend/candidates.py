@@ -10,23 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.recommend.beside import Beside
 from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
 from serving.recommend.filtering import allowed_rows, filled, rows_passing
 from serving.recommend.history import Past
 from serving.recommend.request import Degradation, Stage
 from shop.active_rules import ActivePin
-from shop.blend import Proposal, interleave, make_room, stack, with_more
+from shop.blend import Proposal, make_room, stack, with_more
+from shop.blend_policies import Warmth, blend
 from shop.candidates import SOURCE_COUNT, Candidates, Source
 from shop.errors import DependencyUnavailable
-from shop.events import History
 from shop.features import ShopperFeatures
-from shop.neighbours import ItemItemScores, score_neighbours
+from shop.neighbours import ItemItemScores
 from shop.popularity import RowMask
-from shop.sources import from_chance, from_history, from_neighbours, from_popularity
-
-# Of the newest products of a history: enough to tell what this visit is about.
-_NEARBY_PRODUCTS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,97 +36,46 @@ class Found:
     fallback: bool  # the two-tower model had no part in it
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Search:
-    """What the sources beside the two-tower model go by."""
-
-    call: Call
-    history: History
-    item_item: ItemItemScores
-    nearby: NDArray[np.int64]  # category codes of what the visit is about
-
-    @staticmethod
-    def of(call: Call, history: History) -> "_Search":
-        catalogue = call.deps.release.tables.catalogue
-        ids = [*call.ask.context_product_ids, *call.ask.cart_product_ids]
-        rows = catalogue.rows_of(ids)
-        if not rows.any():
-            rows = history.product_rows[-_NEARBY_PRODUCTS:]
-        nearby = catalogue.category_codes[rows]
-        return _Search(call, history, item_item_scores(call, history), nearby)
-
-    def item_item_first(self, count: int, allowed: RowMask | None) -> Proposal:
-        return from_neighbours(self.item_item, count, allowed)
-
-    def popular_nearby(self, count: int, allowed: RowMask | None) -> Proposal:
-        return from_popularity(self.call.deps.popularity, self.nearby, count, allowed)
-
-    def nearby_and_alike(self, count: int, allowed: RowMask | None) -> list[Proposal]:
-        return [self.item_item_first(count, allowed), self.popular_nearby(count, allowed)]
-
-
 async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> Found:
     """At most `quotas.looked_up` products inside the filter, best first, none of them excluded.
 
     With a filter that is not strict, a short list is followed by products that pass it relaxed.
     """
-    quotas, allowed = call.deps.settings.quotas, await allowed_rows(call)
+    allowed = await allowed_rows(call)
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(_from_two_tower(call, features, allowed))
         await asyncio.sleep(0)  # its question goes out before we work on the rest
-        search = _Search.of(call, past.history)
-        beside = _beside(search, allowed)
+        beside = Beside.of(call, past)
+        proposals = beside.proposals(allowed)
     user_vector, nearest = asked.result()
     if nearest is None:
-        candidates = stack(_instead(search, allowed), _reach(call))
+        candidates = stack(beside.instead(allowed), _reach(call))
     else:
-        candidates = interleave([nearest, *beside], quotas, _reach(call))
+        candidates = _blended(beside, [nearest, *proposals])
     candidates = _without(candidates, call.excluded_rows)
     if call.rules is not None and call.rules.pins:
         candidates = _pinned_first(candidates, call, call.rules.pins)
     if call.ask.promotions:
-        candidates = await _with_promoted(candidates, search, allowed)
+        candidates = await _with_promoted(candidates, beside, allowed)
     if call.ask.filter is not None and not call.ask.strict_filtering:
-        candidates = await filled(candidates, call, search.nearby_and_alike)
-    return Found(candidates, user_vector, search.item_item, fallback=nearest is None)
+        candidates = await filled(candidates, call, beside.nearby_and_alike)
+    return Found(candidates, user_vector, beside.item_item, fallback=nearest is None)
+
+
+def _blended(beside: Beside, proposals: Sequence[Proposal]) -> Candidates:
+    call, settings = beside.call, beside.call.deps.settings
+    warmth = Warmth(
+        Warmth.of_shopper(len(beside.past.history), settings.blend.weights),
+        call.deps.product_warmth,
+    )
+    policy = settings.blend.policy_of(call.ask.context.placement)
+    return blend(policy, proposals, settings.blend, settings.quotas, warmth, _reach(call))
 
 
 def _reach(call: Call) -> int:
     """How many to find. Promoted products come last and must not be cut off again."""
     quotas = call.deps.settings.quotas
     return quotas.candidates if call.ask.promotions else quotas.looked_up
-
-
-def item_item_scores(call: Call, history: History) -> ItemItemScores:
-    """Empty, and noted as lost, if the table names products that the catalogue does not have."""
-    tables = call.deps.release.tables
-    scored = score_neighbours(history, tables.neighbours)
-    if scored.rows.size == 0 or int(scored.rows[-1]) < tables.catalogue.product_ids.size:
-        return scored
-    call.losses.add(Stage.CANDIDATES, Degradation.SOURCE_LOST)
-    return ItemItemScores(np.zeros(0, np.int64), np.zeros(0, np.float32))
-
-
-def _beside(search: _Search, allowed: RowMask | None) -> list[Proposal]:
-    """Everything that is read from the release's own tables, while the tower is at work."""
-    call, quotas = search.call, search.call.deps.settings.quotas
-    row_count = call.deps.release.tables.catalogue.product_ids.size
-    return [
-        search.item_item_first(quotas.item_item, allowed),
-        from_history(search.history, quotas.history, allowed),
-        search.popular_nearby(quotas.popular, allowed),
-        from_chance(row_count, quotas.exploration, allowed, call.generator),
-    ]
-
-
-def _instead(search: _Search, allowed: RowMask | None) -> list[Proposal]:
-    """What stands in for the two-tower model: item–item, then popular in the categories at hand."""
-    quotas = search.call.deps.settings.quotas
-    return [
-        search.item_item_first(quotas.looked_up, allowed),
-        from_history(search.history, quotas.history, allowed),
-        search.popular_nearby(quotas.looked_up, allowed),
-    ]
 
 
 def _pinned_first(candidates: Candidates, call: Call, pins: Sequence[ActivePin]) -> Candidates:
@@ -148,13 +94,13 @@ def _pinned_first(candidates: Candidates, call: Call, pins: Sequence[ActivePin])
 
 
 async def _with_promoted(
-    candidates: Candidates, search: _Search, allowed: RowMask | None
+    candidates: Candidates, beside: Beside, allowed: RowMask | None
 ) -> Candidates:
     """`candidates` with enough for every promotion's places among them, if the shop has as many.
 
     Twice the places are enough: some will turn out unsellable, seldom more than half.
     """
-    call, limit = search.call, search.call.deps.settings.quotas.candidates
+    call, limit = beside.call, beside.call.deps.settings.quotas.candidates
     needed = np.zeros(len(candidates), dtype=np.bool_)
     if call.rules is not None:
         needed[: len(call.rules.pins)] = True  # they lead
@@ -172,7 +118,7 @@ async def _with_promoted(
         needed[there] = True
         mask[candidates.rows] = False
         mask[more.rows] = False
-        sources = [search.item_item_first(enough, mask), search.popular_nearby(enough, mask)]
+        sources = [beside.item_item_first(enough, mask), beside.popular_nearby(enough, mask)]
         more = with_more(more, stack(sources, enough), enough - there.size)
     return make_room(candidates, more, needed, limit)
 

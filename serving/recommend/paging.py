@@ -12,13 +12,12 @@ Shapes: M products of the order, K products of a page, N candidates, S sources.
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.filtering import conditions_dropped
 from serving.recommend.request import Answer, Degradation, Stage
 from serving.recommend.slate import may_be_shown
-from shop.candidates import SOURCE_COUNT, Candidates
+from shop.candidates import SOURCE_COUNT, Candidates, proposed_of, source_bits
 from shop.errors import InvalidRequest
 from shop.slate import Slate
 from shop.tokens import Page
@@ -37,7 +36,7 @@ def first_page(call: Call, candidates: Candidates, order: Slate) -> Page | None:
         values=order.values.astype(np.float32),
         propensities=order.propensities.astype(np.float32),
         moved=order.moved,
-        sources=_as_bits(candidates.proposed[order.at]),
+        sources=source_bits(candidates.proposed[order.at]),
         # Prices and stock are looked up anew, and may be lost anew, on every page.
         losses=tuple(
             (stage, reason.value) for stage, reason in call.losses.found if stage != Stage.LOOKUPS
@@ -87,7 +86,7 @@ async def further_page(call: Call, page: Page) -> Answer:
         first_position=page.offset + 1,
         slate=slate,
         candidates=Candidates(rows, np.full((rows.size, SOURCE_COUNT), np.nan, np.float32)),
-        proposed=_from_bits(page.sources[page.offset :]),
+        proposed=proposed_of(page.sources[page.offset :]),
         offers=offers,
         scores=None,
         degraded=tuple(call.losses.found),
@@ -98,14 +97,3 @@ async def further_page(call: Call, page: Page) -> Answer:
         fallback=any(reason == Degradation.FALLBACK_CANDIDATES for _, reason in page.losses),
         relaxed=conditions_dropped(call, offers, slate),
     )
-
-
-def _as_bits(proposed: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """[M] from [M, S]; there are at most eight sources."""
-    return np.packbits(proposed, axis=1, bitorder="little")[:, 0]
-
-
-def _from_bits(sources: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """[M, S] from [M]."""
-    bits = np.unpackbits(sources[:, None], axis=1, count=SOURCE_COUNT, bitorder="little")
-    return bits.astype(np.bool_)

@@ -18,6 +18,7 @@ from shop.catalogue import Catalogue
 from shop.events import EventType
 from shop.features import FeatureSchema, ShopperFeatures
 from shop.neighbours import Neighbours
+from shop.source_tables import SourceTables
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -284,6 +285,7 @@ class ReleaseTables:
     neighbours: Neighbours
     popular_rows: NDArray[np.int64]  # [P] most popular first
     popularity: NDArray[np.float32]  # [R] purchases, smoothed, share of the most popular
+    sources: SourceTables
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.deadline import Deadline
+from serving.recommend.beside import item_item_scores
 from serving.recommend.call import Call, Deps
-from serving.recommend.candidates import Found, item_item_scores, vector_of
+from serving.recommend.candidates import Found, vector_of
 from serving.recommend.feedback import log_impression
 from serving.recommend.history import read_history
 from serving.recommend.ranking import rank

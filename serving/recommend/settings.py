@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from serving.recommend.price_settings import PricingSettings
 from serving.recommend.surroundings_settings import SurroundingsSettings
 from shop.blend import Quotas
+from shop.blend_policies import BlendSettings
 from shop.explore import ExplorationSettings
 from shop.rules import Caps
 from shop.scoring import ValueWeights
+from shop.source_tables import ARRIVAL_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class RecommendSettings:
     """Everything about recommending that a shop may want otherwise."""
 
     quotas: Quotas = field(default_factory=Quotas)
+    blend: BlendSettings = field(default_factory=BlendSettings)
+    fresh_days: float = 14.0  # a product is new for so long; a release lists 60 days of arrivals
     budgets: StageBudgets = field(default_factory=StageBudgets)
     offers: OfferSettings = field(default_factory=OfferSettings)
     caps: Caps = field(default_factory=Caps)
@@ -117,6 +121,7 @@ class RecommendSettings:
     attribution_ttl_ms: int = 7_776_000_000  # 90 days: a return comes weeks after the purchase
 
     def __post_init__(self) -> None:
+        _require(0.0 <= self.fresh_days <= ARRIVAL_DAYS, f"fresh_days: must be 0 to {ARRIVAL_DAYS}")
         for name in ("page_ttl_ms", "attribution_ttl_ms"):
             _require(getattr(self, name) > 0, f"{name}: must be above 0")
 

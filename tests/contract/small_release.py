@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.model_config import model_configs
+from serving.adapters.source_files import write_source_tables
 from shop.features import CANDIDATE_VALUES, CONTEXT_VALUES, FEATURE_VERSION, FeatureSchema
 from shop.release import MANIFEST, REQUIRED_FILES, FileEntry, Manifest
+from shop.source_tables import SourceTables
 from shop.tensors import RANKER, USER_TOWER, ModelSpec, ranker_spec, user_tower_spec
 
 KEY = bytes(range(32))
@@ -104,6 +106,7 @@ def _write_tables(folder: Path, product_count: int) -> None:
         popular_rows=np.arange(1, product_count + 1),
         popularity=np.ones(product_count + 1, np.float32),
     )
+    write_source_tables(SourceTables.empty(product_count + 1), folder / "sources.npz")
     pq.write_table(pa.table({"user_id": ["u1"]}), folder / "histories.parquet")
 
 

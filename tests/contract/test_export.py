@@ -21,7 +21,15 @@ from serving.adapters.history_records import imported
 from serving.adapters.release_files import load_tables, verify_release
 from shop.errors import ReleaseRejected
 from shop.events import HISTORY_LIMIT
-from shop.release import MANIFEST, RANKER_FILE, REQUIRED_FILES, USER_TOWER_FILE, Manifest
+from shop.release import (
+    MANIFEST,
+    RANKER_FILE,
+    RELEASE_FORMAT,
+    REQUIRED_FILES,
+    USER_TOWER_FILE,
+    Manifest,
+    read_manifest,
+)
 from shop.tensors import ranker_spec, user_tower_spec
 from tests.contract.small_models import a_model_folder, a_snapshot
 from training.data.snapshot import Snapshot, load_snapshot
@@ -94,6 +102,28 @@ def test_serving_loads_tables_and_index_of_the_same_products(
     index = load_index(folder, manifest, row_count=61, vector_size=16)
     assert (index.row_count, index.vector_size) == (61, 16)
     index.close()
+
+
+def test_the_candidate_sources_have_something_to_propose(
+    exported: tuple[Path, Manifest],
+) -> None:
+    folder, manifest = exported
+    tables = load_tables(folder, manifest)
+    histories = pq.read_table(folder / "histories.parquet")["user_id"].to_pylist()
+    sources = tables.sources
+    assert (sources.content.rows[1:, 0] > 0).all()
+    assert sum(sources.user_user.of(name).rows.size > 0 for name in histories) > 1
+    assert sources.wishes.sum() > 0
+    assert all(np.isfinite(manifest.metrics[name]) for name in manifest.metrics)
+
+
+def test_a_release_of_an_older_form_is_refused_and_says_what_to_do(
+    exported: tuple[Path, Manifest],
+) -> None:
+    _, manifest = exported
+    older = manifest.to_json().replace(f'"format": {RELEASE_FORMAT}', '"format": 1')
+    with pytest.raises(ReleaseRejected, match="export it again"):
+        read_manifest(older, KEY)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])

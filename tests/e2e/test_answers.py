@@ -155,6 +155,7 @@ def test_an_explanation_has_every_head_and_the_value_that_ordered_the_list(
         assert why.purchase <= why.click + 1e-6
         assert 0.0 < why.propensity <= 1.0
         assert why.expected_value_minor == pytest.approx(item.score)
+        assert set(why.source_scores) == set(item.sources)
 
 
 def test_a_list_brought_along_gets_the_order_of_this_shopper_s_lists(stack: RunningStack) -> None:

@@ -8,12 +8,15 @@ import pytest
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Ask
 from serving.reply import encode_answer, encode_valid
+from shop.blend import Quotas
+from shop.candidates import Source
 from shop.errors import InvalidRequest
 from shop.filters import parse_filter
 from shop.merchandising import Boost, Promotion
 from shop.tokens import decode_attribution, decode_page
-from tests.unit.small_shop import SmallShop, a_catalogue, a_history, a_shop, an_ask
+from tests.unit.small_shop import PLAIN, SmallShop, a_catalogue, a_history, a_shop, an_ask
 from tests.unit.test_codec import DECODER, KEY, a_request, wrong
+from tests.unit.test_sources_beside import some_tables
 from tests.unit.time_travel import START_MS
 
 
@@ -57,6 +60,31 @@ def test_an_explanation_has_the_numbers_that_ordered_the_list() -> None:
     assert explanation.HasField("return_risk")
     assert explanation.propensity == 1.0
     assert explanation.source_scores["two_tower"] <= 1.0
+
+
+def test_every_source_of_a_product_is_explained_with_its_own_score() -> None:
+    shop = a_shop(sources=some_tables())
+    shop.histories.of_shopper["u1"] = a_history("p13", segment="loyal")
+    reply = reply_to(shop, an_ask(shopper="u1", explain=True, page_size=60))
+    items = {item.product_id: item for item in reply.items}
+    liked = items["p33"]  # like p13, and what loyal shoppers buy
+    assert {"two_tower", "content", "segment_popular"} <= set(liked.sources)
+    assert liked.explanation.source_scores["content"] == 1.0
+    assert liked.explanation.source_scores["segment_popular"] == 1.0
+    for item in reply.items:
+        assert set(item.sources) == set(item.explanation.source_scores)
+
+
+def test_what_only_its_arrival_speaks_for_is_called_new() -> None:
+    none = {source.name.lower(): 0 for source in Source}
+    quotas = Quotas(**none | {"fresh": 5, "content": 5})
+    shop = a_shop(sources=some_tables(), settings=replace(PLAIN, quotas=quotas))
+    reply = reply_to(shop, an_ask(context_product_ids=("p7",)))
+    assert {item.product_id: item.reason for item in reply.items} == {
+        "p27": pb.SIMILAR,
+        "p59": pb.NEW,
+        "p60": pb.NEW,
+    }
 
 
 def test_a_head_without_labels_is_absent_not_zero() -> None:
