@@ -77,6 +77,10 @@ class Manifest:
     metrics: dict[str, float]
     signature: str = ""
 
+    def has_model(self, model: str) -> bool:
+        """Whether this release brings a model of this name for Triton."""
+        return f"{model}.onnx" in self.files
+
     @property
     def is_searchable(self) -> bool:
         """Whether it answers queries: it has a text encoder and what belongs to it."""

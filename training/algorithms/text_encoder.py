@@ -33,8 +33,8 @@ _CHUNK = 4096
 class TextEncoderSettings:
     """How the text encoder is trained."""
 
-    rounds: int = 6  # a checkpoint after each
-    steps_per_round: int = 100
+    rounds: int = 5  # a checkpoint after each
+    steps_per_round: int = 50
     batch_size: int = 512
     temperature: float = 0.05
     learning_rate: float = 5e-3
