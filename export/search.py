@@ -33,9 +33,7 @@ def has_encoder(model_folder: Path) -> bool:
     return (model_folder / TEXT_ENCODER_WEIGHTS).exists()
 
 
-def add_search(
-    folder: Path, model_folder: Path, snapshot: Snapshot, seed: int
-) -> dict[str, float]:
+def add_search(folder: Path, model_folder: Path, snapshot: Snapshot, seed: int) -> dict[str, float]:
     """Write encoder, text index and vocabulary; returns how near and how good they are.
 
     Raises ReleaseRejected if the graph or the index is not fit.

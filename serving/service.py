@@ -82,7 +82,11 @@ class Service:
     def decoder(self) -> Decoder:
         """Judges requests for this shop."""
         return Decoder(
-            self.tables.catalogue.currency, self.token_key, self.now_ms, lambda: uuid.uuid4().hex
+            self.tables.catalogue.currency,
+            self.token_key,
+            self.now_ms,
+            lambda: uuid.uuid4().hex,
+            is_searchable=self.deps.release.search is not None,
         )
 
     async def recommend(self, ask: Ask, *, start_s: float, total_s: float) -> Answer:
@@ -165,6 +169,9 @@ class _NotLogged:
     """An `ImpressionLog` for lists that nobody was shown."""
 
     def put(self, impression: Impression) -> None:
+        """Forgets it."""
+
+    def note(self, event: ShopperEvent) -> None:
         """Forgets it."""
 
 

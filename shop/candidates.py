@@ -18,6 +18,8 @@ class Source(IntEnum):
     HISTORY = 2
     POPULAR = 3
     EXPLORATION = 4
+    TEXT = 5  # the meaning of a query's words
+    LEXICAL = 6  # the words themselves
 
 
 SOURCE_COUNT = len(Source)

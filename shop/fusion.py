@@ -24,11 +24,25 @@ def fused(rankings: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDA
         return np.zeros(0, np.int64), np.zeros(0, np.float64)
     parts = [1.0 / (RANK_CONSTANT + 1.0 + np.arange(ranking.size)) for ranking in rankings]
     rows, places = np.unique(np.concatenate(list(rankings)), return_inverse=True)
-    scores = np.bincount(places, weights=np.concatenate(parts), minlength=rows.size)
+    scores = np.zeros(rows.size)
+    np.add.at(scores, places, np.concatenate(parts))
     order = np.argsort(-scores, kind="stable")
     return rows[order].astype(np.int64), scores[order]
 
 
-def relevance(scores: NDArray[np.float64], power: float) -> NDArray[np.float64]:
-    """[N] 0..1 of fused scores [N], best first: the share of the best score, sharpened."""
-    return (scores / scores[0]) ** power if scores.size else scores
+def relevance(scores: NDArray[np.float32], power: float) -> NDArray[np.float64]:
+    """[N] above 0, at most 1: each product's fused score against the best one's, sharpened.
+
+    scores [N, 2 or more], a column per ranking by its own measure, NaN where it lacks the product.
+    What no ranking has counts like the last one of all of them.
+    """
+    fused_scores = np.zeros(len(scores))
+    for column in scores.T:
+        found = np.flatnonzero(~np.isnan(column))
+        best_first = found[np.argsort(-column[found], kind="stable")]
+        fused_scores[best_first] += 1.0 / (RANK_CONSTANT + 1.0 + np.arange(found.size))
+    has_score = fused_scores > 0.0
+    if not has_score.any():
+        return np.ones(len(scores))
+    fused_scores[~has_score] = fused_scores[has_score].min()
+    return np.asarray((fused_scores / fused_scores.max()) ** power)

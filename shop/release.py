@@ -161,7 +161,7 @@ def _check_names(manifest: Manifest) -> None:
     for name in manifest.files:
         if not _FILE_NAME.fullmatch(name):  # no separators: a name can never leave the folder
             raise ReleaseRejected(f"{manifest.release}: file name {name!r} is not allowed")
-    needed = REQUIRED_FILES
+    needed: tuple[str, ...] = REQUIRED_FILES
     if any(name in manifest.files for name in SEARCH_FILES):
         needed += SEARCH_FILES
     missing = [name for name in needed if name not in manifest.files]

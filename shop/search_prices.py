@@ -2,8 +2,8 @@
 
 The words are English and few; amounts may be written as 1,299.00, 1.299,00 or 49,90. A number is a
 price only where a word or a currency says so: "2 seat sofa" and "under 50 cm" name none. There are
-no exchange rates here, so every amount counts in the shop's currency; which one the shopper wrote is
-told, so that the answer can say so.
+no exchange rates here, so every amount counts in the shop's currency; which one the shopper wrote
+is told, so that the answer can say so.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Search query: what a shopper wrote, as constraints that hold exactly and words that rank.
 
 "Linen dresses, not black, under $50" is material = linen and category = dresses and NOT colour =
-black and price < 50; "linen dresses" is what is searched for inside of that. Values of one attribute
-are alternatives, different attributes must all hold. What a phrase may name is the vocabulary's
-knowledge; only function words (prices, "not", "in stock") are written here.
+black and price < 50; "linen dresses" is what is searched for inside of that. Values of one
+attribute are alternatives, different attributes must all hold. What a phrase may name is the
+vocabulary's knowledge; only function words (prices, "not", "in stock") are written here.
 
 A query is hostile until parsed: the caller limits its bytes, here its words and corrections are.
 """

@@ -9,10 +9,9 @@ _WORD = re.compile(r"[^\W_]+")
 MAX_WORD_CHARS = 40  # as in the lexical index; longer ones are no words
 
 # English words that carry no meaning by themselves. A catalogue in another language loses nothing.
-STOP_WORDS = frozenset(
-    "a an and any are as at by for from i in is it me my need of on or please show some that the "
-    "these this to want we with you".split()
-)
+_STOP_WORDS = """a an and any are as at by for from i in is it me my need of on or please show some
+that the these this to want we with you"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 def plain(text: str) -> str:

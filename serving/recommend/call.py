@@ -14,8 +14,9 @@ from serving.recommend.feeds import FeedCache
 from serving.recommend.filter_masks import FilterMasks
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import Histories, ImpressionLog, LoadedRelease
-from serving.recommend.request import Ask, Losses, Stage
+from serving.recommend.request import Ask, Degradation, Losses, Stage
 from serving.recommend.rules import RulesInForce
+from serving.recommend.search import Search, understood
 from serving.recommend.settings import RecommendSettings
 from shop.active_rules import ActiveRules
 from shop.popularity import Popularity
@@ -59,22 +60,21 @@ class Call:
     # Rows to leave out: what the caller named, and what the page or the cart shows anyway.
     excluded_rows: NDArray[np.int64]
     rules: ActiveRules | None  # of the book in force when the call began; None: no rule is for it
+    search: Search | None = None  # where the call has a query: `ask` is held to its constraints
 
     @staticmethod
     def of(ask: Ask, deps: Deps, deadline: Deadline) -> "Call":
         """A call that begins now."""
         generator = np.random.Generator(np.random.PCG64(_Digest(ask.request_id)))  # type: ignore[arg-type]  # numpy takes any ISeedSequence
-        times = StageTimes(deps.clock)
-        return Call(
-            ask,
-            deps,
-            deadline,
-            Losses(),
-            times,
-            generator,
-            _excluded_rows(ask, deps),
-            deps.rules.for_call(ask),
-        )
+        times, losses, search = StageTimes(deps.clock), Losses(), None
+        excluded = _excluded_rows(ask, deps)
+        if ask.query:
+            with times.timed(Stage.QUERY.value):
+                ask, search = understood(ask, deps.release.search, deps.filter_masks, excluded)
+            if search.is_dead_end:
+                losses.add(Stage.QUERY, Degradation.RELAXED_SEARCH)
+        rules = deps.rules.for_call(ask)
+        return Call(ask, deps, deadline, losses, times, generator, excluded, rules, search)
 
     def within_s(self, budget_ms: float) -> float:
         """Seconds a stage with this budget may take now."""

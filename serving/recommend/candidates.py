@@ -14,6 +14,9 @@ from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
 from serving.recommend.history import Past
 from serving.recommend.request import Degradation, Stage
+from serving.recommend.search import Search as Query
+from serving.recommend.search_candidates import search_candidates
+from serving.recommend.search_ports import SearchParts
 from shop.active_rules import ActivePin
 from shop.blend import Proposal, interleave, make_room, stack, with_more
 from shop.candidates import SOURCE_COUNT, Candidates, Source
@@ -69,6 +72,9 @@ async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> 
 
     With a filter that is not strict, a short list is followed by products from outside it.
     """
+    parts = call.deps.release.search
+    if call.search is not None and call.search.words and parts is not None:
+        return await _found_by_query(call, call.search, parts, past, features)
     quotas, allowed = call.deps.settings.quotas, _allowed(call)
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(_from_two_tower(call, features, allowed))
@@ -88,6 +94,23 @@ async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> 
     if call.ask.filter is not None and not call.ask.strict_filtering:
         candidates = _filled(candidates, search)
     return Found(candidates, user_vector, search.item_item, fallback=nearest is None)
+
+
+async def _found_by_query(
+    call: Call, query: Query, parts: SearchParts, past: Past, features: ShopperFeatures
+) -> Found:
+    """The same for a query: what fits it, and the shopper's vector for the ranker."""
+    allowed = _allowed(call)
+    async with asyncio.TaskGroup() as group:
+        tower = group.create_task(_timed_user_vector(call, features))
+        found = group.create_task(search_candidates(call, query, parts, allowed))
+    candidates, is_fallback = found.result()
+    if call.rules is not None and call.rules.pins:
+        candidates = _pinned_first(candidates, call, call.rules.pins)
+    search = _Search.of(call, past.history)
+    if call.ask.promotions:
+        candidates = _with_promoted(candidates, search, allowed)
+    return Found(candidates, tower.result(), search.item_item, fallback=is_fallback)
 
 
 def _reach(call: Call) -> int:
@@ -206,8 +229,7 @@ def _filled(candidates: Candidates, search: _Search) -> Candidates:
 async def _from_two_tower(
     call: Call, features: ShopperFeatures, allowed: RowMask | None
 ) -> tuple[NDArray[np.float32] | None, Proposal | None]:
-    with call.timed(Stage.TOWER):
-        user_vector = await _user_vector(call, features)
+    user_vector = await _timed_user_vector(call, features)
     if user_vector is None:
         return None, None
     quota = call.deps.settings.quotas.two_tower
@@ -217,6 +239,11 @@ async def _from_two_tower(
     # What others leave free is filled from here; excluded products may be among the nearest.
     count = max(quota, _reach(call)) + call.excluded_rows.size
     return user_vector, await _nearest(call, user_vector, count, allowed)
+
+
+async def _timed_user_vector(call: Call, features: ShopperFeatures) -> NDArray[np.float32] | None:
+    with call.timed(Stage.TOWER):
+        return await _user_vector(call, features)
 
 
 async def _user_vector(call: Call, features: ShopperFeatures) -> NDArray[np.float32] | None:

@@ -1,13 +1,19 @@
 """Feedback: the impression that training will learn from. The log never delays or fails a call."""
 
 from serving.recommend.call import Call
+from serving.recommend.dead_ends import note_dead_end
 from serving.recommend.ports import Impression
 from serving.recommend.request import Answer
 from shop.features import Context
 
 
 def log_impression(call: Call, answer: Answer, context: Context) -> None:
-    """Hand what will be shown to the impression log. An empty list is no impression."""
+    """Hand what will be shown to the impression log. An empty list is no impression.
+
+    A search that found nothing, or nothing of what was asked for, is logged as such.
+    """
+    if call.search is not None:
+        note_dead_end(call, call.search, answer)
     if len(answer.slate):
         call.deps.impressions.put(_impression(call, answer, context))
 

@@ -59,6 +59,7 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
         missing_product_ids=call.missing_product_ids(),
         scored_count=0 if scores is None else len(found.candidates),
         fallback=found.fallback,
+        search=call.search,
     )
     log_impression(call, answer, past.context)
     return answer

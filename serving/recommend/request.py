@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from shop.offers import Offers
 from shop.scoring import Scores
 from shop.slate import Slate
 from shop.tokens import Page, request_fingerprint
+
+if TYPE_CHECKING:
+    from serving.recommend.search import Search  # which needs the ask of this module
 
 
 class Degradation(StrEnum):
@@ -30,11 +34,15 @@ class Degradation(StrEnum):
     STALE_COMPETITORS = "STALE_COMPETITORS"
     STALE_DEMAND = "STALE_DEMAND"
     STALE_CALENDAR = "STALE_CALENDAR"
+    NO_TEXT_ENCODER = "NO_TEXT_ENCODER"
+    NO_LEXICAL = "NO_LEXICAL"
+    RELAXED_SEARCH = "RELAXED_SEARCH"
 
 
 class Stage(StrEnum):
     """Stages of a request, as they are timed and named in the reply."""
 
+    QUERY = "query"
     HISTORY = "history"
     FEATURES = "features"
     TOWER = "tower"
@@ -77,6 +85,7 @@ class Ask:
     boosts: tuple[Boost, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     return_fields: frozenset[str] = frozenset()  # of a product in the reply; none = all
+    query: str = ""  # of the search placement
 
     def fingerprint(self) -> bytes:
         """What must stay the same from page to page."""
@@ -88,6 +97,7 @@ class Ask:
             wishes=(
                 *(f"boost {boost.factor!r} {boost.filter.text}" for boost in self.boosts),
                 *(f"promote {each.percent!r} {each.filter.text}" for each in self.promotions),
+                *((f"query {self.query}",) if self.query else ()),
             ),
         )
 
@@ -125,6 +135,7 @@ class Answer:
     missing_product_ids: tuple[str, ...]
     scored_count: int
     fallback: bool  # candidates came from a fallback source
+    search: "Search | None" = None  # how its query was understood
 
     @property
     def ranked(self) -> bool:

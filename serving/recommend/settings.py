@@ -86,6 +86,21 @@ class OfferSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How a query's words are searched for."""
+
+    text: int = 300  # by meaning; together at most the ranker's 500
+    lexical: int = 300  # by the words
+    # The fused score against the best one, to this power, is a factor on the expected value.
+    relevance_power: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("text", "lexical"):
+            _require(getattr(self, name) > 0, f"{name}: must be above 0")
+        _require(0.0 <= self.relevance_power <= 20.0, "relevance_power: must be 0 to 20")
+
+
+@dataclass(frozen=True, slots=True)
 class RecommendSettings:
     """Everything about recommending that a shop may want otherwise."""
 
@@ -108,6 +123,7 @@ class RecommendSettings:
             click_minor=1.0,
         )
     )
+    search: SearchSettings = field(default_factory=SearchSettings)
     pricing: PricingSettings = field(default_factory=PricingSettings)
     page_ttl_ms: int = (
         900_000  # fifteen minutes of browsing; prices are looked up again on each page

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.candidates import Found
-from shop.candidates import Source
+from shop.candidates import Candidates, Source
+from shop.fusion import relevance
 from shop.merchandising import boost_factors, promotable
 from shop.offers import Offers
 from shop.rules import is_eligible
@@ -53,7 +54,7 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
         brands=catalogue.brand_codes[candidates.rows],
         inside=is_inside(call, offers),
         explorable=candidates.proposed[:, Source.EXPLORATION],
-        factors=boost_factors(ask.boosts, offers, catalogue),
+        factors=_factors(call, candidates, offers),
         promotable=promotable(ask.promotions, offers, catalogue),
         ruling=_ruling(call, offers),
     )
@@ -65,6 +66,15 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
         promoted_slots=tuple(each.slots(ask.page_size) for each in ask.promotions),
     )
     return arrange(contenders, wishes, call.generator)
+
+
+def _factors(call: Call, candidates: Candidates, offers: Offers) -> NDArray[np.float64]:
+    """[N] what values are multiplied by: the caller's boosts and, in a search, relevance."""
+    factors = boost_factors(call.ask.boosts, offers, call.deps.release.tables.catalogue)
+    if call.search is not None and call.search.words:
+        by_query = candidates.source_scores[:, [Source.TEXT, Source.LEXICAL]]
+        factors *= relevance(by_query, call.deps.settings.search.relevance_power)
+    return factors
 
 
 def _ruling(call: Call, offers: Offers) -> Ruling | None:

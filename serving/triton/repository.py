@@ -81,7 +81,7 @@ def remove_version(repository: Path, version: int) -> None:
 
 
 def installed_versions(repository: Path) -> tuple[InstalledVersion, ...]:
-    """The versions that every model of MODELS has, ascending; what is being put in is not among them."""
+    """The versions that every model of MODELS has, ascending; none that is being put in."""
     numbers = [
         {
             int(folder.name)

@@ -90,7 +90,7 @@ def _checked_files(repository: Path, served: Path, manifest: Manifest) -> dict[P
             )
         folder = Path(model) / str(manifest.version)
         if (repository / folder / MANIFEST).read_bytes() != own:
-            raise ReleaseRejected(f"{model} {manifest.version} is of another release; promote again")
+            raise ReleaseRejected(f"{model} {manifest.version} is another release's; promote again")
         files |= {
             Path(model) / CONFIG: config,
             folder / MANIFEST: (repository / folder / MANIFEST).read_bytes(),

@@ -1,9 +1,9 @@
 """Text encoder training: queries drawn from products must meet these products' texts.
 
 In-batch sampled softmax: of a batch's products, the query's own is the right one; those that answer
-it as well are left out of the sum. Products are drawn evenly, so no correction for popularity is due
-(Yi 2019 corrects for exactly that). A checkpoint after every round lets an interrupted training go
-on where it stopped, to the same end.
+it as well are left out of the sum. Products are drawn evenly, so no correction for popularity is
+due (Yi 2019 corrects for exactly that). A checkpoint after every round lets an interrupted training
+go on where it stopped, to the same end.
 
 Shapes: P products, B batch, D vector.
 """
@@ -106,10 +106,10 @@ def _loss(
     queries = [drawn[at] for at in kept]
     others_true = answers(queries, [texts.words[product] for product in products])
     own = torch.tensor(kept)
-    query_BD = model(torch.from_numpy(np.stack([text_tokens(typed(q, rng)) for q in queries])))
-    product_PD = model(torch.from_numpy(texts.tokens[products]))
+    query_vectors = model(torch.from_numpy(np.stack([text_tokens(typed(q, rng)) for q in queries])))
+    product_vectors = model(torch.from_numpy(texts.tokens[products]))
     others_true[np.arange(len(kept)), kept] = False
-    logits = query_BD @ product_PD.T / temperature
+    logits = query_vectors @ product_vectors.T / temperature
     return functional.cross_entropy(
         logits.masked_fill(torch.from_numpy(others_true), -torch.inf), own
     )
@@ -123,9 +123,7 @@ def text_vectors(model: TextEncoder, tokens: NDArray[np.int64]) -> NDArray[np.fl
     return vectors
 
 
-def _judged(
-    model: TextEncoder, texts: SearchTexts, rng: np.random.Generator
-) -> dict[str, float]:
+def _judged(model: TextEncoder, texts: SearchTexts, rng: np.random.Generator) -> dict[str, float]:
     """Precision among the first 20 of queries drawn afresh, against every product that answers."""
     vectors = text_vectors(model, texts.tokens)
     products = rng.integers(0, len(texts), _TEST_QUERIES)
