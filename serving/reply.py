@@ -9,6 +9,7 @@ import numpy as np
 
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Answer, Ask
+from serving.search_reply import encode_search
 from shop.candidates import Source
 from shop.catalogue import Catalogue
 from shop.tokens import Attribution, encode_attribution, encode_page
@@ -19,6 +20,8 @@ _CACHE_STATUS = "BYPASS"  # answers are not cached yet: events count in the very
 _REASON_OF = (
     (Source.TWO_TOWER, pb.PERSONALISED),
     (Source.HISTORY, pb.PERSONALISED),
+    (Source.TEXT, pb.MATCHED),
+    (Source.LEXICAL, pb.MATCHED),
     (Source.ITEM_ITEM, pb.SIMILAR),
     (Source.POPULAR, pb.POPULAR),
     (Source.EXPLORATION, pb.EXPLORATION),
@@ -64,6 +67,8 @@ def encode_answer(
         currency=catalogue.currency,
         scored_count=answer.scored_count,
     )
+    if answer.search is not None:
+        reply.search.CopyFrom(encode_search(answer.search))
     if ask.explain:
         _explain(reply.items, answer)
     if ask.return_fields:

@@ -25,11 +25,12 @@ TITLES = {
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "quality": "Lists against the truth of the world",
+    "search": "Queries, their constraints and what finds them",
     "calibration": "Do the probabilities come true?",
     "retail": "Real data: UCI Online Retail",
 }
 _BEFORE_THE_STACK = ("start",)
-_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "retail")
+_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "retail", "search")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 _IMAGES = _ROOT / "docs" / "images"
@@ -67,6 +68,7 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
     results = [_run(name, arguments) for name in _BEFORE_THE_STACK]
     with a_stack(arguments.state_dir):
         results += [_run(name, arguments) for name in TITLES if name not in _WITHOUT_THE_STACK]
+    results.append(_run("search", arguments))
     if arguments.retail_data is None:
         sys.stderr.write("retail is left out: it needs --retail-data DIR\n")
     else:
