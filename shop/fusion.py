@@ -39,8 +39,9 @@ def relevance(scores: NDArray[np.float32], power: float) -> NDArray[np.float64]:
     fused_scores = np.zeros(len(scores))
     for column in scores.T:
         found = np.flatnonzero(~np.isnan(column))
-        best_first = found[np.argsort(-column[found], kind="stable")]
-        fused_scores[best_first] += 1.0 / (RANK_CONSTANT + 1.0 + np.arange(found.size))
+        ascending = np.sort(column[found])
+        better = found.size - np.searchsorted(ascending, column[found], side="right")
+        fused_scores[found] += 1.0 / (RANK_CONSTANT + 1.0 + better)  # equals share a rank
     has_score = fused_scores > 0.0
     if not has_score.any():
         return np.ones(len(scores))

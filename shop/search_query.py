@@ -29,6 +29,7 @@ class ParsedQuery:
 
     constraints: tuple[Expression, ...]  # all of them hold for what was asked for
     words: tuple[str, ...]  # to search for, plain and corrected; none: constraints say it all
+    open_words: tuple[str, ...]  # of these, what no constraint says
     corrections: tuple[tuple[str, str], ...]  # written, taken for
     unknown_words: tuple[str, ...]  # no product has them, nor anything one letter away
     currency: str  # ISO 4217 that was named; amounts count in the shop's all the same
@@ -50,6 +51,7 @@ def parse_query(text: str, vocabulary: SearchVocabulary) -> ParsedQuery:
     return ParsedQuery(
         constraints=(*reader.constraints(), *always),
         words=tuple(reader.words),
+        open_words=tuple(reader.open_words),
         corrections=tuple(reader.corrections.items()),
         unknown_words=tuple(dict.fromkeys(reader.unknown)),
         currency=prices.currency,
@@ -103,6 +105,7 @@ class _Reader:
         self._ambiguous: list[tuple[Value, ...]] = []
         self._refused: dict[TextAttribute, dict[str, None]] = {}
         self.words: dict[str, None] = {}
+        self.open_words: dict[str, None] = {}
         self.corrections: dict[str, str] = {}
         self.unknown: list[str] = []
         self._left = MAX_QUERY_WORDS
@@ -120,7 +123,7 @@ class _Reader:
                     self._add_words(self._as_told(words[at : at + length], named))
                 at += refuses + length
             else:
-                self._add_words(words[at : at + 1])
+                self.open_words |= dict.fromkeys(self._add_words(words[at : at + 1]))
                 at += 1
 
     def constraints(self) -> tuple[Expression, ...]:
@@ -168,10 +171,13 @@ class _Reader:
             return words
         return words_of(named[0][1])
 
-    def _add_words(self, words: Sequence[str]) -> None:
-        for word in words:
-            if word in STOP_WORDS or word in _NEGATIONS:
-                continue
-            self.words[word] = None
-            if not self._vocabulary.knows(word) and word not in self._vocabulary.phrases:
-                self.unknown.append(word)
+    def _add_words(self, words: Sequence[str]) -> list[str]:
+        """Those of them that are searched for."""
+        telling = [word for word in words if word not in STOP_WORDS and word not in _NEGATIONS]
+        self.words |= dict.fromkeys(telling)
+        self.unknown += [
+            word
+            for word in telling
+            if not self._vocabulary.knows(word) and word not in self._vocabulary.phrases
+        ]
+        return telling

@@ -35,6 +35,11 @@ class Search:
         """What to search for; none where constraints say it all, or nothing is known to mean it."""
         return self.parsed.words if self.parsed.has_meaning else ()
 
+    @property
+    def orders_by_relevance(self) -> bool:
+        """Whether products differ in how well they fit: not where constraints say all of it."""
+        return bool(self.parsed.open_words) or self.kept != self.parsed.constraints
+
 
 def understood(
     ask: Ask, parts: SearchParts | None, masks: FilterMasks, excluded_rows: NDArray[np.int64]

@@ -91,8 +91,10 @@ class SearchSettings:
 
     text: int = 300  # by meaning; together at most the ranker's 500
     lexical: int = 300  # by the words
-    # The fused score against the best one, to this power, is a factor on the expected value.
-    relevance_power: float = 2.0
+    # The fused score against the best one, to this power, is a factor on the expected value, where
+    # products differ in how well they fit. Of the first 20 of queries by title (`vitrine bench
+    # search`) 2 leaves 72 % with all of the words, 5 85 %, 10 89 %, 20 90 %.
+    relevance_power: float = 10.0
 
     def __post_init__(self) -> None:
         for name in ("text", "lexical"):

@@ -71,7 +71,7 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
 def _factors(call: Call, candidates: Candidates, offers: Offers) -> NDArray[np.float64]:
     """[N] what values are multiplied by: the caller's boosts and, in a search, relevance."""
     factors = boost_factors(call.ask.boosts, offers, call.deps.release.tables.catalogue)
-    if call.search is not None and call.search.words:
+    if call.search is not None and call.search.words and call.search.orders_by_relevance:
         by_query = candidates.source_scores[:, [Source.TEXT, Source.LEXICAL]]
         factors *= relevance(by_query, call.deps.settings.search.relevance_power)
     return factors
