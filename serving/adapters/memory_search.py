@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.adapters.memory import Temper
-from shop.words import words_of
+from shop.words import forms, words_of
 
 
 @dataclass(slots=True, eq=False)
@@ -52,9 +52,14 @@ class MemoryLexical(Temper):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and shared words, best first."""
         await self.act()
-        shared = np.array([len(set(words) & set(words_of(text))) for text in self.texts])
+        asked = {form for word in words for form in forms(word)}
+        shared = np.array([len(asked & set(_all_forms(text))) for text in self.texts])
         shared[0] = 0
         if allowed is not None:
             shared[~allowed] = 0
         best = np.argsort(-shared, kind="stable")[: max(0, min(count, np.count_nonzero(shared)))]
         return best.astype(np.int64), shared[best].astype(np.float32)
+
+
+def _all_forms(text: str) -> list[str]:
+    return [form for word in words_of(text) for form in forms(word)]

@@ -25,6 +25,7 @@ from training.model_folder import (
     METRICS_FILE,
     RANKER_CONFIG,
     RANKER_WEIGHTS,
+    TEXT_ENCODER_WEIGHTS,
     TWO_TOWER_CONFIG,
     TWO_TOWER_WEIGHTS,
     read_item_vectors,
@@ -46,6 +47,7 @@ COMPLETE = {
     TWO_TOWER_CONFIG,
     RANKER_WEIGHTS,
     RANKER_CONFIG,
+    TEXT_ENCODER_WEIGHTS,
     METRICS_FILE,
 }
 

@@ -89,7 +89,7 @@ def test_a_blend_has_no_duplicates_and_knows_who_proposed_what(
     shown = blended.rows.tolist()
     assert len(shown) == len(set(shown)) == min(count, len(set().union(*rows)))
     for at, row in enumerate(shown):
-        proposed = [row in own for own in rows] + [False]
+        proposed = [row in own for own in rows] + [False] * (SOURCE_COUNT - len(rows))
         assert (~np.isnan(blended.source_scores[at])).tolist() == proposed
 
 
