@@ -107,6 +107,7 @@ class _Reader:
         self.words: dict[str, None] = {}
         self.open_words: dict[str, None] = {}
         self.corrections: dict[str, str] = {}
+        self._tried: set[str] = set()  # to correct
         self.unknown: list[str] = []
         self._left = MAX_QUERY_WORDS
 
@@ -142,7 +143,8 @@ class _Reader:
             return word
         if word in self._vocabulary.phrases:
             return word
-        if word not in self.corrections and len(self.corrections) < _MOST_CORRECTIONS:
+        if word not in self._tried and len(self._tried) < _MOST_CORRECTIONS:
+            self._tried.add(word)
             corrected = self._vocabulary.corrected(word)
             if corrected is not None:
                 self.corrections[word] = corrected

@@ -16,6 +16,7 @@ import torch
 
 from export.histories import histories_table
 from export.onnx_models import check_parity, torch_answer, write_onnx
+from export.prepare import lacks_search
 from export.release import export_release, next_version
 from export.samples import draw_samples
 from serving.adapters.faiss import load_index
@@ -130,6 +131,15 @@ def test_a_model_folder_with_a_text_encoder_makes_a_searchable_release(
     assert parse_query("shelf 3", searching.vocabulary).constraints
     assert (searching.index.row_count, searching.index.vector_size) == (61, TEXT_VECTOR_SIZE)
     searching.close()
+
+
+def test_a_release_from_before_searching_is_told_from_products_without_titles(
+    exported: tuple[Path, Manifest], folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    assert lacks_search(exported[1], folders[0])
+    a_snapshot(tmp_path / "untitled", titles=False)
+    assert not lacks_search(exported[1], tmp_path / "untitled")
+    assert not lacks_search(a_release(tmp_path, is_searchable=True)[1], folders[0])
 
 
 def test_a_searchable_release_that_lacks_a_part_is_refused(

@@ -82,6 +82,13 @@ def test_a_word_one_letter_away_is_read_as_the_known_one() -> None:
     assert parsed.unknown_words == ()
 
 
+def test_only_the_first_few_unknown_words_are_corrected() -> None:
+    parsed = read("qqqqa qqqqb qqqqc qqqqd sumer")
+    assert parsed.corrections == ()
+    assert parsed.unknown_words == ("qqqqa", "qqqqb", "qqqqc", "qqqqd", "sumer")
+    assert read("qqqq qqqq qqqq qqqq sumer").corrections == (("sumer", "summer"),)
+
+
 def test_an_accent_more_or_less_is_no_error() -> None:
     assert read("cafe").has_meaning
     assert read("CAFÉ").corrections == ()
