@@ -51,13 +51,13 @@ _WORDS_BEHIND: tuple[tuple[Comparator, str], ...] = (
     (">=", r"(?:or\s+(?:more|over|above)|and\s+up|min(?:imum)?)\b"),
 )
 _BETWEEN = re.compile(rf"\b(?:between|from)\s+{_ONE}\s*(?:and|to|-|–)\s*{_TWO}")
-_RANGE = re.compile(rf"(?<!\w){_ONE}\s*(?:to|-|–)\s*{_TWO}")
+_RANGE = re.compile(rf"(?<![\w.,]){_ONE}\s*(?:to|-|–)\s*{_TWO}")
 _AROUND_ONE = re.compile(rf"(?:\b(?:around|about|roughly|approximately|circa)\s+|~\s*){_ONE}")
 _COMPARED = (
     *((op, re.compile(rf"(?:{words})\s*(?:of\s+)?{_ONE}")) for op, words in _WORDS_BEFORE),
-    *((op, re.compile(rf"(?<!\w){_ONE}\s*{words}")) for op, words in _WORDS_BEHIND),
+    *((op, re.compile(rf"(?<![\w.,]){_ONE}\s*{words}")) for op, words in _WORDS_BEHIND),
 )
-_BARE = re.compile(rf"(?:\bfor\s+)?(?<!\w){_ONE}")
+_BARE = re.compile(rf"(?:\bfor\s+)?(?<![\w.,]){_ONE}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,12 +68,12 @@ class Call:
         generator = np.random.Generator(np.random.PCG64(_Digest(ask.request_id)))  # type: ignore[arg-type]  # numpy takes any ISeedSequence
         times, losses, search = StageTimes(deps.clock), Losses(), None
         excluded = _excluded_rows(ask, deps)
+        rules = deps.rules.for_call(ask)  # as asked: a search for lamps is no category page
         if ask.query:
             with times.timed(Stage.QUERY.value):
                 ask, search = understood(ask, deps.release.search, deps.filter_masks, excluded)
             if search.is_dead_end:
                 losses.add(Stage.QUERY, Degradation.RELAXED_SEARCH)
-        rules = deps.rules.for_call(ask)
         return Call(ask, deps, deadline, losses, times, generator, excluded, rules, search)
 
     def within_s(self, budget_ms: float) -> float:

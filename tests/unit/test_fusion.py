@@ -1,7 +1,7 @@
 """Several rankings become one, and a relevance that orders."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop.fusion import fused, relevance
@@ -19,6 +19,7 @@ def test_what_both_rankings_have_beats_what_one_has_alone() -> None:
     np.testing.assert_allclose(scores, [2 / 62, 1 / 61, 1 / 61])
 
 
+@settings(max_examples=30)
 @given(rankings)
 def test_every_product_is_there_once_and_the_order_is_by_score(lists: list[list[int]]) -> None:
     order, scores = fused([rows(*each) for each in lists])

@@ -1,7 +1,7 @@
 """What a shopper writes, as constraints of the filter grammar and words to search for."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop.filter_grammar import MAX_COMPARISONS
@@ -123,6 +123,7 @@ QUERY_PARTS = st.sampled_from(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(QUERY_PARTS, max_size=60).map(" ".join))
 def test_long_queries_make_filters_that_the_grammar_allows(text: str) -> None:
     wanted = all_of(read(text).constraints)

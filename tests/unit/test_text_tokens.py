@@ -1,13 +1,14 @@
 """Texts as the encoder reads them: words first, then their trigrams, never more than fit."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop.text_tokens import TEXT_SLOTS, TOKEN_COUNT, WORD_BUCKETS, text_tokens
 from shop.words import forms, words_of
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=600))
 def test_every_text_fits(text: str) -> None:
     tokens = text_tokens(text)
