@@ -17,7 +17,7 @@ from training.algorithms.text_encoder import (
 )
 from training.model_folder import TEXT_ENCODER_WEIGHTS
 from training.models.text_encoder import TextEncoder, load_text_encoder
-from training.search_texts import SearchTexts, answers, typed
+from training.search_texts import SearchTexts
 
 THINGS = ("lamp", "chair", "sofa", "carpet", "mirror", "basket", "kettle", "pillow")
 COLOURS = ("crimson", "turquoise", "ivory", "charcoal")
@@ -89,17 +89,3 @@ def test_an_interrupted_training_goes_on_to_the_same_end(tmp_path: Path) -> None
     assert min(shares) == 0.5  # the first round was not repeated
     whole = fit(tmp_path / "b", settings)
     assert torch.equal(load_text_encoder(tmp_path / "a").tokens.weight, whole.tokens.weight)
-
-
-def test_queries_are_true_of_the_product_they_are_drawn_from() -> None:
-    texts, rng = some_texts(), np.random.default_rng(0)
-    for product in range(len(texts)):
-        words = texts.query_words(product, rng)
-        assert answers([words], [texts.words[product]]).all()
-        assert len(typed(words, rng).split()) == len(words)
-
-
-def test_other_products_that_answer_a_query_are_known() -> None:
-    texts = some_texts()
-    found = answers([("lamp",), ("ivory", "sofa"), ("nothing",)], texts.words)
-    assert found.sum(axis=1).tolist() == [4, 1, 0]

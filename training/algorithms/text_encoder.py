@@ -134,7 +134,7 @@ def _judged(model: TextEncoder, texts: SearchTexts, rng: np.random.Generator) ->
     best = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
     true = answers(queries, texts.words)
     hits = np.take_along_axis(true, best, axis=1).sum(axis=1)
-    possible = np.minimum(true.sum(axis=1), count)
+    possible = np.clip(true.sum(axis=1), 1, count)
     return {f"search embedding precision@{_JUDGED_AT}": float(np.mean(hits / possible))}
 
 
