@@ -21,30 +21,17 @@ from loadtest.benchmarks.in_process import ExactIndex, InProcessModels, InProces
 from loadtest.benchmarks.queries import Query, by_specification, by_title
 from loadtest.benchmarks.result import Check, Grid, Result, at_least, at_most
 from loadtest.benchmarks.stack import BenchmarkFailed
+from loadtest.benchmarks.twin_shop import twin_shop
 from loadtest.current import current_folder, current_manifest
 from loadtest.histogram import percentile
-from serving.adapters.memory import (
-    MemoryCosts,
-    MemoryHistories,
-    MemoryImpressionLog,
-    MemoryInventory,
-    MemoryPricing,
-    MemoryPromotions,
-    MemorySupply,
-)
-from serving.adapters.memory_feeds import MemoryCalendar, MemoryCompetitors, MemoryDemand
 from serving.adapters.release_files import load_tables
 from serving.adapters.release_search import ReleaseSearch, load_search, searchable_texts
 from serving.deadline import Deadline
 from serving.recommend.call import Deps
-from serving.recommend.feed_ports import PriceFeeds
-from serving.recommend.feeds import FeedCache
-from serving.recommend.lookups import OfferCache
 from serving.recommend.pipeline import recommend
-from serving.recommend.ports import BusinessSystems, LoadedRelease, ReleaseTables
+from serving.recommend.ports import LoadedRelease, ReleaseTables
 from serving.recommend.request import Answer, Ask, Losses
 from serving.recommend.search_ports import SearchParts
-from serving.recommend.settings import RecommendSettings
 from shop.features import Context
 from shop.fusion import fused
 from shop.release import VECTORS_FILE
@@ -108,33 +95,11 @@ async def _measured(folder: Path, tables: ReleaseTables, searching: ReleaseSearc
     parts = searching.parts(InProcessText(folder))
     models = InProcessModels(folder)
     index = ExactIndex.load(folder / VECTORS_FILE)
-    deps = _deps(LoadedRelease(tables, models, models, index, parts))
+    deps = twin_shop(LoadedRelease(tables, models, models, index, parts))
     rng = np.random.default_rng(7)
     queries = by_specification(tables.catalogue, SPECIFICATION_QUERIES, rng)
     answered = await _answered(deps, queries)
     return _result(tables, answered, await _compared(deps, parts, rng))
-
-
-def _deps(release: LoadedRelease) -> Deps:
-    catalogue, settings = release.tables.catalogue, RecommendSettings()
-    rng = np.random.default_rng(8)
-    ids: list[str] = catalogue.product_ids[1:].tolist()
-    reduced, gone = rng.random(len(ids)) < 0.25, rng.random(len(ids)) < 0.1
-    prices = dict(zip(ids, catalogue.list_price_minor[1:].tolist(), strict=True))
-    systems = BusinessSystems(
-        MemoryInventory(units={each: 0 if out else 9 for each, out in zip(ids, gone, strict=True)}),
-        MemoryPricing(price_minor=prices),
-        MemoryPromotions(
-            percent_off={each: 20.0 for each, cut in zip(ids, reduced, strict=True) if cut}
-        ),
-        MemoryCosts(),
-        MemorySupply(),
-    )
-    offers = OfferCache(catalogue, systems, settings.offers, time.monotonic)
-    nothing = PriceFeeds(MemoryCompetitors(), MemoryDemand(), MemoryCalendar())  # never asked
-    feeds = FeedCache(catalogue, nothing, settings.pricing, time.monotonic)
-    log = MemoryImpressionLog()
-    return Deps(MemoryHistories(), release, offers, log, settings, time.monotonic, feeds)
 
 
 async def _answered(deps: Deps, queries: Sequence[Query]) -> _Answered:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
+from serving.recommend.found_rows import check_found
 from serving.recommend.history import Past
 from serving.recommend.request import Degradation, Stage
 from serving.recommend.search import Search as Query
@@ -275,9 +276,9 @@ async def _nearest(
     async def asked() -> Proposal:
         index = call.deps.release.index
         rows, cosines = await index.search(user_vector, count, allowed=allowed, timeout_s=within_s)
-        proposal = Proposal(Source.TWO_TOWER, rows, cosines)
-        _check(proposal, row_count=call.deps.release.tables.catalogue.product_ids.size)
-        return proposal
+        row_count = call.deps.release.tables.catalogue.product_ids.size
+        check_found(rows, cosines, row_count=row_count, where="index")
+        return Proposal(Source.TWO_TOWER, rows, cosines)
 
     return await or_fallback(
         asked(),
@@ -287,19 +288,6 @@ async def _nearest(
         lost=Degradation.FALLBACK_CANDIDATES,
         losses=call.losses,
     )
-
-
-def _check(proposal: Proposal, *, row_count: int) -> None:
-    """Raises DependencyUnavailable: one bad row number would break every later stage."""
-    rows, scores = proposal.rows, proposal.scores
-    sound = (
-        rows.shape == scores.shape
-        and np.isfinite(scores).all()
-        and (rows.size == 0 or (rows.min() > 0 and rows.max() < row_count))
-        and len(set(rows.tolist())) == rows.size
-    )
-    if not sound:
-        raise DependencyUnavailable("index", "proposed what does not exist")
 
 
 def _without(candidates: Candidates, rows: NDArray[np.int64]) -> Candidates:

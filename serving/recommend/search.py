@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.recommend.filter_masks import FilterMasks
-from serving.recommend.request import Ask
+from serving.recommend.request import Ask, Degradation
 from serving.recommend.search_ports import SearchParts
 from shop.errors import InvalidRequest
 from shop.filter_grammar import AllOf, Expression
@@ -53,7 +53,7 @@ def understood(
         raise InvalidRequest("query", "cannot be answered: this release has no titles to search by")
     parsed = parse_query(ask.query, parts.vocabulary)
     if ask.page is not None:
-        relaxed = any(reason == "RELAXED_SEARCH" for _, reason in ask.page.losses)
+        relaxed = any(reason == Degradation.RELAXED_SEARCH for _, reason in ask.page.losses)
         kept = () if relaxed else parsed.constraints
         return _inside(ask, kept), Search(ask, parsed, kept, is_dead_end=relaxed)
     kept = _satisfiable(ask, parsed.constraints, masks, excluded_rows)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
+from serving.recommend.found_rows import check_found
 from serving.recommend.request import Degradation, Stage
 from serving.recommend.search import Search
 from serving.recommend.search_ports import SearchParts
 from shop.blend import stack
 from shop.candidates import SOURCE_COUNT, Candidates, Source
-from shop.errors import DependencyUnavailable
 from shop.fusion import fused
 from shop.popularity import RowMask
 from shop.sources import from_popularity
@@ -89,17 +89,8 @@ async def _by_words(
 
 
 def _sound(found: _Ranking, call: Call) -> _Ranking:
-    """Raises DependencyUnavailable: one bad row number would break every later stage."""
-    rows, scores = found
     row_count = call.deps.release.tables.catalogue.product_ids.size
-    sound = (
-        rows.shape == scores.shape
-        and np.isfinite(scores).all()
-        and (rows.size == 0 or (rows.min() > 0 and rows.max() < row_count))
-        and len(set(rows.tolist())) == rows.size
-    )
-    if not sound:
-        raise DependencyUnavailable("search", "found what does not exist")
+    check_found(*found, row_count=row_count, where="search")
     return found
 
 
