@@ -61,6 +61,7 @@ class Decoder:
     new_request_id: Callable[[], str]
     time_zone: str = UTC_ZONE  # of shoppers who do not tell theirs
     clock_offset_ms: int = 0  # the shop's clock minus the callers'
+    is_searchable: bool = True  # whether the release has titles to search by
 
     def ask(self, request: pb.RecommendRequest) -> Ask:
         """Raises InvalidRequest, naming every field that is wrong."""
@@ -69,8 +70,8 @@ class Decoder:
         text = checks.text
         user = text("user_id", request.user_id, MAX_ID_BYTES)
         visitor = text("visitor_id", request.visitor_id, MAX_ID_BYTES)
-        if request.query:  # to leave it out of account would be an answer to another question
-            checks.add("query", "search by text is not answered yet; leave it empty")
+        if request.query:
+            self._check_query(checks, request)
         checks.whole("deadline_ms", request.deadline_ms, 0, MAX_DEADLINE_MS)
         if request.currency not in ("", self.currency):
             checks.add("currency", f"must be the shop's, {self.currency}, or empty")
@@ -109,6 +110,7 @@ class Decoder:
             boosts=_boosts(checks, request.boosts),
             promotions=_promotions(checks, request.promotions),
             return_fields=_return_fields(checks, request.return_fields),
+            query=request.query,
         )
         if request.page_token:
             ask = replace(ask, page=self._page(checks, request.page_token, ask))
@@ -121,6 +123,14 @@ class Decoder:
             return utc_offset_minutes(self.time_zone, now_ms)
         name, most = "utc_offset_minutes", MAX_OFFSET_MINUTES
         return checks.whole(name, request.utc_offset_minutes, -most, most)
+
+    def _check_query(self, checks: FieldChecks, request: pb.RecommendRequest) -> None:
+        """Not to answer it would be an answer to another question."""
+        checks.text("query", request.query, MAX_QUERY_BYTES)
+        if request.placement != "search":
+            checks.add("query", "is answered by the placement search alone; leave it empty")
+        elif not self.is_searchable:
+            checks.add("query", "cannot be answered: this release has no titles to search by")
 
     def _page(self, checks: FieldChecks, token: str, ask: Ask) -> Page | None:
         try:

@@ -28,7 +28,10 @@ def configure_recommend(parser: argparse.ArgumentParser) -> None:
     """Arguments of `vitrine recommend`."""
     parser.add_argument("--user", required=True, metavar="U", help="shopper; may be unknown")
     parser.add_argument("--session", default="", metavar="S", help="session id")
-    parser.add_argument("--placement", default="home", choices=PLACEMENTS, help="default: home")
+    parser.add_argument(
+        "--placement", choices=PLACEMENTS, help="default: home; with --query it is search"
+    )
+    parser.add_argument("--query", default="", metavar="Q", help="e.g. 'summer dresses under $50'")
     parser.add_argument("--filter", default="", metavar="F", help="e.g. 'price < 50 AND in_stock'")
     parser.add_argument("-n", type=_page_size, default=20, metavar="N", help="1 to 500, default 20")
     parser.add_argument(
@@ -109,7 +112,8 @@ def run_recommend(arguments: argparse.Namespace) -> int:
     request = pb.RecommendRequest(
         user_id=arguments.user,
         session_id=arguments.session,
-        placement=arguments.placement,
+        placement=arguments.placement or ("search" if arguments.query else "home"),
+        query=arguments.query,
         filter=arguments.filter,
         page_size=arguments.n,
         explain=arguments.explain,
@@ -181,9 +185,14 @@ def _print(reply: _Reply, *, explained: bool, as_json: bool) -> None:
 
 
 def _shown(reply: _Reply, *, explained: bool) -> Group:
-    parts: list[Table | Text] = [_items(reply)]
+    parts: list[Table | Text] = []
+    if isinstance(reply, pb.RecommendResponse):
+        parts.extend(Text(line, "cyan") for line in understanding(reply))
+    parts.append(_items(reply))
     if explained:
         parts.append(_explanations(reply))
+        if isinstance(reply, pb.RecommendResponse) and reply.HasField("search"):
+            parts.append(_retrievals(reply))
     if isinstance(reply, pb.RerankResponse):
         parts.extend(_not_in_it(reply))
     else:
@@ -262,6 +271,36 @@ def _explanations(reply: _Reply) -> Table:
             ", ".join(item.sources),
             ", ".join(why.rules),
         )
+    return table
+
+
+def understanding(reply: pb.RecommendResponse) -> list[str]:
+    """How the query was read, line by line; none without a query."""
+    if not reply.HasField("search"):
+        return []
+    search = reply.search
+    lines = [f"searched: {search.text or '–'}  inside: {search.filter or 'everything'}"]
+    if search.corrections:
+        pairs = ", ".join(f"{each.written} → {each.read_as}" for each in search.corrections)
+        lines.append(f"read as: {pairs}")
+    if search.relaxed:
+        asked = search.constraints or "no word of it is known here"
+        lines.append(f"relaxed: nothing satisfies what was asked for ({asked})")
+    if search.currency and search.currency != reply.currency:
+        lines.append(f"amounts in {search.currency} are taken as {reply.currency}")
+    return lines
+
+
+def _retrievals(reply: pb.RecommendResponse) -> Table:
+    """Which retrieval found each product, by its own measure."""
+    table = Table("#", "product")
+    names = ("text", "lexical")
+    for name in names:
+        table.add_column(name, justify="right")
+    for rank, item in enumerate(reply.items, start=1):
+        scores = item.explanation.source_scores
+        found = (f"{scores[name]:.3f}" if name in scores else "–" for name in names)
+        table.add_row(str(rank), item.product_id, *found)
     return table
 
 

@@ -22,6 +22,7 @@ from serving.adapters.release_files import (
     read_release_manifest,
     verify_release,
 )
+from serving.adapters.release_search import ReleaseSearch, load_search
 from serving.adapters.triton import TritonModels
 from serving.recommend.call import Deps
 from serving.recommend.feed_ports import PriceFeeds
@@ -99,8 +100,10 @@ class Releases:
         settings = self._settings
         # In a thread: reading and hashing would hold up the calls that are being answered.
         folder = settings.releases_dir / release
-        tables, index, snapshot = await asyncio.to_thread(self._read, folder)
+        tables, index, snapshot, searching = await asyncio.to_thread(self._read, folder)
         stack.enter_context(closing(index))
+        if searching is not None:
+            stack.enter_context(closing(searching))
         stop = asyncio.Event()
         taking_in = asyncio.create_task(self._keep_taking_in(folder, snapshot, stop))
         stack.push_async_callback(_ended, taking_in, stop)
@@ -123,7 +126,8 @@ class Releases:
             time.monotonic,
         )
         stack.push_async_callback(feeds.close)
-        loaded = LoadedRelease(tables, models, models, index)
+        search = None if searching is None else searching.parts(models)
+        loaded = LoadedRelease(tables, models, models, index, search)
         return Deps(
             self._histories,
             loaded,
@@ -135,7 +139,7 @@ class Releases:
             surroundings=self._surroundings,
         )
 
-    def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex, str]:
+    def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex, str, ReleaseSearch | None]:
         manifest = verify_release(folder, self._key)
         tables = load_tables(folder, manifest)
         index = load_index(
@@ -144,9 +148,10 @@ class Releases:
             row_count=tables.catalogue.product_count + 1,
             vector_size=tables.schema.vector_size,
         )
+        searching = load_search(folder, manifest, tables.catalogue)
         logger.info("loaded %s", tables.release)
         _take_in(self._histories, folder, manifest.snapshot)
-        return tables, index, manifest.snapshot
+        return tables, index, manifest.snapshot, searching
 
     async def _keep_taking_in(self, folder: Path, snapshot: str, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -10,6 +10,7 @@ import numpy as np
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.paging import check_release
 from serving.recommend.request import Answer, Ask
+from serving.search_reply import encode_search
 from shop.candidates import Source, source_bits
 from shop.catalogue import Catalogue
 from shop.tokens import Attribution, encode_attribution, encode_page
@@ -20,6 +21,8 @@ _CACHE_STATUS = "BYPASS"  # answers are not cached yet: events count in the very
 _REASON_OF = (
     (Source.TWO_TOWER, pb.PERSONALISED),
     (Source.HISTORY, pb.PERSONALISED),
+    (Source.TEXT, pb.MATCHED),
+    (Source.LEXICAL, pb.MATCHED),
     (Source.USER_USER, pb.PERSONALISED),
     (Source.ITEM_ITEM, pb.SIMILAR),
     (Source.CONTENT, pb.SIMILAR),
@@ -58,6 +61,8 @@ def encode_answer(
         scored_count=answer.scored_count,
         relaxed=answer.relaxed,
     )
+    if answer.search is not None:
+        reply.search.CopyFrom(encode_search(answer.search))
     if ask.explain:
         explain(reply.items, answer)
     if ask.return_fields:

@@ -95,6 +95,7 @@ class Service:
             lambda: uuid.uuid4().hex,
             self.tables.schema.time_zone,
             self.clock_offset_ms,
+            is_searchable=self.deps.release.search is not None,
         )
 
     async def recommend(self, ask: Ask, *, start_s: float, total_s: float) -> Answer:
@@ -182,6 +183,9 @@ class _NotLogged:
     """An `ImpressionLog` for lists that nobody was shown."""
 
     def put(self, impression: Impression) -> None:
+        """Forgets it."""
+
+    def note(self, event: ShopperEvent) -> None:
         """Forgets it."""
 
 

@@ -162,6 +162,7 @@ class _FeedbackCounts(Collector):
             ("event_duplicates", "Events acknowledged before", counts.duplicates),
             ("impressions", "Shown lists logged", counts.impressions),
             ("lost_impressions", "Shown lists that could not be logged", counts.lost_impressions),
+            ("lost_events", "Dead-end searches that could not be logged", counts.lost_events),
             ("feedback_failures", "Groups that could not be written", counts.failed_groups),
             ("damaged_histories", "Histories that began anew", counts.damaged_histories),
         ):

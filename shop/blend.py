@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shop.candidates import SOURCE_COUNT, Candidates, Source
+from shop.candidates import BLENDED, SOURCE_COUNT, Candidates, Source
 from shop.catalogue import DENSE_ROWS
 
 
@@ -50,7 +50,7 @@ class Quotas:
             raise ValueError("candidates: must be 1 to 500, the longest list the ranker takes")
         if self.looked_up < self.candidates:
             raise ValueError("looked_up: must be at least candidates")
-        if not any(self.of(source) for source in Source if source is not Source.EXPLORATION):
+        if not any(self.of(source) for source in BLENDED if source is not Source.EXPLORATION):
             raise ValueError("two_tower: 0 like all other sources, so nothing could be proposed")
 
     def of(self, source: Source) -> int:

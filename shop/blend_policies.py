@@ -32,13 +32,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shop.blend import Proposal, Quotas, merged
-from shop.candidates import Candidates, Source
+from shop.candidates import BLENDED, Candidates, Source
 from shop.catalogue import DENSE_ROWS
 
 BlendPolicy = Literal["weighted", "mixed", "cascade"]
 _BEHAVIOUR = (Source.ITEM_ITEM, Source.USER_USER)  # what they know came from this very behaviour
 _HARDLY_HEARD = 1e-9  # weight 0: behind everything else
-_CASCADED = tuple(source.name.lower() for source in Source if source is not Source.EXPLORATION)
+_CASCADED = tuple(source.name.lower() for source in BLENDED if source is not Source.EXPLORATION)
 
 
 @dataclass(frozen=True, slots=True)

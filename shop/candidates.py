@@ -25,8 +25,12 @@ class Source(IntEnum):
     USER_USER = 6
     SEGMENT_POPULAR = 7
     FRESH = 8
+    TEXT = 9  # the meaning of a query's words
+    LEXICAL = 10  # the words themselves
 
 
+BY_QUERY = (Source.TEXT, Source.LEXICAL)  # what the others are blended without
+BLENDED = tuple(source for source in Source if source not in BY_QUERY)
 SOURCE_COUNT = len(Source)  # at most 16, the bits of a page token
 _BIT_OF = (1 << np.arange(SOURCE_COUNT)).astype(np.uint16)
 

@@ -5,7 +5,7 @@
     factor     = NOT factor | "(" filter ")" | in_stock | comparison
     comparison = text ("=" | "!=") string | text [NOT] IN "(" string { "," string } ")"
                | price ("=" | "!=" | "<" | "<=" | ">" | ">=") number
-    text       = category | brand
+    text       = category | brand | material | use | season | style | colour
     string     = "…" or '…', with \\ before a quote or a backslash
     number     = digits, with a fraction if wanted, in major units: 49.90
 
@@ -19,7 +19,7 @@ docs/filters.md is the reference for whoever writes filters.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, get_args
 
 from shop.errors import InvalidRequest
 
@@ -29,9 +29,10 @@ MAX_VALUES = 200  # of one IN list
 MAX_COMPARISONS = 32  # each one is a pass over the whole catalogue
 _MINOR_PER_MAJOR = 100
 
-TextAttribute = Literal["category", "brand"]
+TextAttribute = Literal["category", "brand", "material", "use", "season", "style", "colour"]
+TEXT_ATTRIBUTES: tuple[TextAttribute, ...] = get_args(TextAttribute)
 Comparator = Literal["=", "!=", "<", "<=", ">", ">="]
-ATTRIBUTES = ("category", "brand", "price", "in_stock")
+ATTRIBUTES = (*TEXT_ATTRIBUTES, "price", "in_stock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _COMPARATORS: dict[str, Comparator] = {c: c for c in ("=", "!=", "<", "<=", ">", ">=")}
-_TEXT_ATTRIBUTES: dict[str, TextAttribute] = {"category": "category", "brand": "brand"}
+_TEXT_ATTRIBUTE_OF: dict[str, TextAttribute] = {name: name for name in TEXT_ATTRIBUTES}
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -184,7 +185,7 @@ class _Parser:
             return InStock()
         if name == "price":
             return PriceIs(self._comparator(*_COMPARATORS), self._amount_minor())
-        return self._text_comparison(_TEXT_ATTRIBUTES[name])
+        return self._text_comparison(_TEXT_ATTRIBUTE_OF[name])
 
     def _text_comparison(self, attribute: TextAttribute) -> Expression:
         if self._take_word("not"):

@@ -113,22 +113,12 @@ def _holds(expression: Expression, columns: _Columns) -> NDArray[np.bool_]:
 def _is_one_of(
     attribute: TextAttribute, values: tuple[str, ...], columns: _Columns
 ) -> NDArray[np.bool_]:
-    catalogue = columns.catalogue
-    if attribute == "category":
-        codes, code_of, count = (
-            catalogue.category_codes,
-            catalogue.category_code_of,
-            len(catalogue.category_names),
-        )
-    else:
-        codes, code_of, count = (
-            catalogue.brand_codes,
-            catalogue.brand_code_of,
-            len(catalogue.brand_names),
-        )
-    wanted = np.zeros(count, dtype=np.bool_)
-    wanted[[code_of[value] for value in values if value in code_of]] = True
-    return wanted[codes[columns.rows]]
+    column = columns.catalogue.texts.get(attribute)
+    if column is None:  # this catalogue does not tell it, so nothing is known to match
+        return np.zeros(columns.catalogue.category_codes[columns.rows].size, dtype=np.bool_)
+    wanted = np.zeros(len(column.names), dtype=np.bool_)
+    wanted[[column.code_of[value] for value in values if value in column.code_of]] = True
+    return wanted[column.codes[columns.rows]]
 
 
 def _compared(

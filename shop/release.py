@@ -44,6 +44,17 @@ REQUIRED_FILES = (
     USER_TOWER_CONFIG_FILE,
     RANKER_CONFIG_FILE,
 )
+# All of them or none: a catalogue without titles cannot be searched.
+TEXT_ENCODER_FILE = "text_encoder.onnx"
+TEXT_ENCODER_CONFIG_FILE = "text_encoder.pbtxt"
+TEXT_INDEX_FILE = "text_index.faiss"
+SEARCH_VOCABULARY_FILE = "search_vocabulary.json"
+SEARCH_FILES = (
+    TEXT_ENCODER_FILE,
+    TEXT_ENCODER_CONFIG_FILE,
+    TEXT_INDEX_FILE,
+    SEARCH_VOCABULARY_FILE,
+)
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _RELEASE_ID = re.compile(r"[a-z0-9][a-z0-9-]{2,63}")
 
@@ -67,6 +78,15 @@ class Manifest:
     files: dict[str, FileEntry]
     metrics: dict[str, float]
     signature: str = ""
+
+    def has_model(self, model: str) -> bool:
+        """Whether this release brings a model of this name for Triton."""
+        return f"{model}.onnx" in self.files
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether it answers queries: it has a text encoder and what belongs to it."""
+        return TEXT_ENCODER_FILE in self.files
 
     def unsigned_bytes(self) -> bytes:
         """The canonical JSON that the signature covers."""
@@ -143,7 +163,10 @@ def _check_names(manifest: Manifest) -> None:
     for name in manifest.files:
         if not _FILE_NAME.fullmatch(name):  # no separators: a name can never leave the folder
             raise ReleaseRejected(f"{manifest.release}: file name {name!r} is not allowed")
-    missing = [name for name in REQUIRED_FILES if name not in manifest.files]
+    needed: tuple[str, ...] = REQUIRED_FILES
+    if any(name in manifest.files for name in SEARCH_FILES):
+        needed += SEARCH_FILES
+    missing = [name for name in needed if name not in manifest.files]
     if missing:
         raise ReleaseRejected(f"{manifest.release}: missing {', '.join(missing)}")
 

@@ -32,13 +32,13 @@ from serving.recommend.history import Past
 from serving.recommend.settings import RecommendSettings
 from shop.blend import Proposal, Quotas
 from shop.blend_policies import BlendPolicy, BlendSettings, Warmth, blend
-from shop.candidates import Source
+from shop.candidates import BLENDED, Source
 
 SHOPPERS = 1_000
 TUNED_ON = 500  # other shoppers
 COLD = 5  # interactions; fewer make a cold shopper
 _POLICIES: tuple[BlendPolicy, ...] = ("weighted", "mixed", "cascade")
-_RANKED = [source for source in Source if source is not Source.EXPLORATION]
+_RANKED = [source for source in BLENDED if source is not Source.EXPLORATION]
 _DEEP = 600
 _TIMED_CALLS = 200
 _T = TypeVar("_T")
@@ -65,7 +65,7 @@ def blended(policy: BlendPolicy, **changes: int) -> RecommendSettings:
 
 def alone(source: Source) -> RecommendSettings:
     """One source that may fill the whole list."""
-    none = {each.name.lower(): 0 for each in Source}
+    none = {each.name.lower(): 0 for each in BLENDED}
     settings = RecommendSettings()
     quotas = Quotas(**none | {source.name.lower(): _DEEP})
     return replace(settings, quotas=quotas, blend=BlendSettings(home="mixed"))

@@ -216,25 +216,30 @@ def _found(
     return rows[0][at].astype(np.int64, copy=False), cosines[0][at]
 
 
-def load_index(folder: Path, manifest: Manifest, *, row_count: int, vector_size: int) -> FaissIndex:
-    """The index of a release, once its bytes are the ones that were signed.
+def load_index(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    row_count: int,
+    vector_size: int,
+    file: str = INDEX_FILE,
+) -> FaissIndex:
+    """An index of a release, once its bytes are the ones that were signed.
 
     Raises ReleaseRejected if they are not, or if it was built for another catalogue or model.
     """
     try:
-        raw = (folder / INDEX_FILE).read_bytes()
-        check_file(manifest, INDEX_FILE, len(raw), hashlib.sha256(raw).hexdigest())
+        raw = (folder / file).read_bytes()
+        check_file(manifest, file, len(raw), hashlib.sha256(raw).hexdigest())
         # From the bytes that were checked, not from the file, which may have changed since.
         index = faiss.deserialize_index(np.frombuffer(raw, dtype=np.uint8))
     except (OSError, RuntimeError) as error:
-        raise ReleaseRejected(
-            f"{manifest.release}: {INDEX_FILE} cannot be read: {error}"
-        ) from error
+        raise ReleaseRejected(f"{manifest.release}: {file} cannot be read: {error}") from error
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise ReleaseRejected(f"{manifest.release}: {INDEX_FILE} does not rank by inner product")
+        raise ReleaseRejected(f"{manifest.release}: {file} does not rank by inner product")
     if (index.ntotal, index.d) != (row_count, vector_size):
         raise ReleaseRejected(
-            f"{manifest.release}: {INDEX_FILE} holds {index.ntotal} rows of {index.d} numbers,"
+            f"{manifest.release}: {file} holds {index.ntotal} rows of {index.d} numbers,"
             f" the tables need {row_count} of {vector_size}"
         )
     if isinstance(index, faiss.IndexFlat):

@@ -245,10 +245,15 @@ class MemorySupply(Temper):
 
 @dataclass(slots=True, eq=False)
 class MemoryImpressionLog:
-    """Impressions in a list."""
+    """Impressions and events in lists."""
 
     impressions: list[Impression] = field(default_factory=list)
+    events: list[ShopperEvent] = field(default_factory=list)
 
     def put(self, impression: Impression) -> None:
         """Keeps it."""
         self.impressions.append(impression)
+
+    def note(self, event: ShopperEvent) -> None:
+        """Keeps it."""
+        self.events.append(event)

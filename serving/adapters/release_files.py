@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serving.adapters.source_files import read_source_tables
 from serving.recommend.ports import ReleaseTables
-from shop.catalogue import Catalogue
+from shop.catalogue import SPECIFICATION, Catalogue, CodedColumn
 from shop.errors import NotFound, ReleaseRejected
 from shop.features import FeatureSchema
 from shop.neighbours import Neighbours
@@ -164,7 +164,15 @@ def read_catalogue(path: Path) -> Catalogue:
         cost_minor=_padded(table["cost_minor"].fill_null(0).to_numpy()),
         cost_known=np.concatenate(([False], table["cost_minor"].is_valid().to_numpy())),
         currency=currency,
+        specification=_specification(table),
     )
+
+
+def _specification(table: pa.Table) -> dict[str, CodedColumn]:
+    """What this catalogue tells beside category and brand; releases before searching have none."""
+    told = [name for name in SPECIFICATION if name in table.column_names]
+    columns = {name: CodedColumn(*_coded(table, name)) for name in told}
+    return {name: column for name, column in columns.items() if len(column.names) > 1}
 
 
 def _texts(table: pa.Table, column: str) -> NDArray[np.str_]:

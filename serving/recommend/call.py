@@ -3,7 +3,7 @@
 import hashlib
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from serving.recommend.feeds import FeedCache
 from serving.recommend.filter_masks import FilterMasks
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import Histories, ImpressionLog, LoadedRelease
-from serving.recommend.request import Ask, Losses, Stage
+from serving.recommend.request import Ask, Degradation, Losses, Stage
 from serving.recommend.rules import RulesInForce
+from serving.recommend.search import Search, understood
 from serving.recommend.settings import RecommendSettings
 from serving.recommend.surroundings import Surroundings
 from shop.active_rules import ActiveRules
@@ -66,6 +67,7 @@ class Call:
     # Rows to leave out: what the caller named, and what the page or the cart shows anyway.
     excluded_rows: NDArray[np.int64]
     rules: ActiveRules | None  # of the book in force when the call began; None: no rule is for it
+    search: Search | None = None  # where the call has a query: `ask` is held to its constraints
 
     @staticmethod
     def of(ask: Ask, deps: Deps, deadline: Deadline) -> "Call":
@@ -82,6 +84,20 @@ class Call:
             _excluded_rows(ask, deps),
             deps.rules.for_call(ask, deps.surroundings, losses),
         )
+
+    async def with_query(self) -> "Call":
+        """The same call inside what its query asks for; itself if there is none.
+
+        Rules stay as asked: a search for lamps is no category page.
+        """
+        if not self.ask.query:
+            return self
+        with self.timed(Stage.QUERY):
+            parts, masks = self.deps.release.search, self.deps.filter_masks
+            ask, search = await understood(self.ask, parts, masks, self.excluded_rows)
+        if search.is_dead_end:
+            self.losses.add(Stage.QUERY, Degradation.RELAXED_SEARCH)
+        return replace(self, ask=ask, search=search)
 
     def within_s(self, budget_ms: float) -> float:
         """Seconds a stage with this budget may take now."""

@@ -14,8 +14,12 @@ from serving.recommend.beside import Beside
 from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
 from serving.recommend.filtering import allowed_rows, filled, rows_passing
+from serving.recommend.found_rows import check_found
 from serving.recommend.history import Past
 from serving.recommend.request import Degradation, Stage
+from serving.recommend.search import Search as Query
+from serving.recommend.search_candidates import search_candidates
+from serving.recommend.search_ports import SearchParts
 from shop.active_rules import ActivePin
 from shop.blend import Proposal, make_room, stack, with_more
 from shop.blend_policies import Warmth, blend
@@ -41,6 +45,9 @@ async def find_candidates(call: Call, past: Past, features: ShopperFeatures) -> 
 
     With a filter that is not strict, a short list is followed by products that pass it relaxed.
     """
+    parts = call.deps.release.search
+    if call.search is not None and call.search.words and parts is not None:
+        return await _found_by_query(call, call.search, parts, past, features)
     allowed = await allowed_rows(call)
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(_from_two_tower(call, features, allowed))
@@ -70,6 +77,23 @@ def _blended(beside: Beside, proposals: Sequence[Proposal]) -> Candidates:
     )
     policy = settings.blend.policy_of(call.ask.context.placement)
     return blend(policy, proposals, settings.blend, settings.quotas, warmth, _reach(call))
+
+
+async def _found_by_query(
+    call: Call, query: Query, parts: SearchParts, past: Past, features: ShopperFeatures
+) -> Found:
+    """The same for a query: what fits it, and the shopper's vector for the ranker."""
+    allowed = await allowed_rows(call)
+    async with asyncio.TaskGroup() as group:
+        tower = group.create_task(_timed_vector(call, features))
+        found = group.create_task(search_candidates(call, query, parts, allowed))
+    candidates, is_fallback = found.result()
+    if call.rules is not None and call.rules.pins:
+        candidates = _pinned_first(candidates, call, call.rules.pins)
+    beside = Beside.of(call, past)
+    if call.ask.promotions:
+        candidates = await _with_promoted(candidates, beside, allowed)
+    return Found(candidates, tower.result(), beside.item_item, fallback=is_fallback)
 
 
 def _reach(call: Call) -> int:
@@ -126,8 +150,7 @@ async def _with_promoted(
 async def _from_two_tower(
     call: Call, features: ShopperFeatures, allowed: RowMask | None
 ) -> tuple[NDArray[np.float32] | None, Proposal | None]:
-    with call.timed(Stage.TOWER):
-        user_vector = await vector_of(call, features, lost=Degradation.FALLBACK_CANDIDATES)
+    user_vector = await _timed_vector(call, features)
     if user_vector is None:
         return None, None
     quota = call.deps.settings.quotas.two_tower
@@ -137,6 +160,11 @@ async def _from_two_tower(
     # What others leave free is filled from here; excluded products may be among the nearest.
     count = max(quota, _reach(call)) + call.excluded_rows.size
     return user_vector, await _nearest(call, user_vector, count, allowed)
+
+
+async def _timed_vector(call: Call, features: ShopperFeatures) -> NDArray[np.float32] | None:
+    with call.timed(Stage.TOWER):
+        return await vector_of(call, features, lost=Degradation.FALLBACK_CANDIDATES)
 
 
 async def vector_of(
@@ -171,9 +199,9 @@ async def _nearest(
     async def asked() -> Proposal:
         index = call.deps.release.index
         rows, cosines = await index.search(user_vector, count, allowed=allowed, timeout_s=within_s)
-        proposal = Proposal(Source.TWO_TOWER, rows, cosines)
-        _check(proposal, row_count=call.deps.release.tables.catalogue.product_ids.size)
-        return proposal
+        row_count = call.deps.release.tables.catalogue.product_ids.size
+        check_found(rows, cosines, row_count=row_count, where="index")
+        return Proposal(Source.TWO_TOWER, rows, cosines)
 
     return await or_fallback(
         asked(),
@@ -183,19 +211,6 @@ async def _nearest(
         lost=Degradation.FALLBACK_CANDIDATES,
         losses=call.losses,
     )
-
-
-def _check(proposal: Proposal, *, row_count: int) -> None:
-    """Raises DependencyUnavailable: one bad row number would break every later stage."""
-    rows, scores = proposal.rows, proposal.scores
-    sound = (
-        rows.shape == scores.shape
-        and np.isfinite(scores).all()
-        and (rows.size == 0 or (rows.min() > 0 and rows.max() < row_count))
-        and len(set(rows.tolist())) == rows.size
-    )
-    if not sound:
-        raise DependencyUnavailable("index", "proposed what does not exist")
 
 
 def _without(candidates: Candidates, rows: NDArray[np.int64]) -> Candidates:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from serving.recommend.call import Call
+from serving.recommend.dead_ends import note_dead_end
 from serving.recommend.history import Past
 from serving.recommend.ports import Impression
 from serving.recommend.request import Answer
@@ -18,8 +19,11 @@ def log_page(call: Call, answer: Answer) -> None:
 def log_impression(call: Call, answer: Answer, past: Past, features: ShopperFeatures) -> None:
     """Hand what will be shown to the impression log, with what its features were made from.
 
-    An empty list is no impression.
+    An empty list is no impression. A search that found nothing, or nothing of what was asked for,
+    is logged as such.
     """
+    if call.search is not None:
+        note_dead_end(call, call.search, answer)
     if len(answer.slate) == 0:
         return
     ask = call.ask

@@ -81,7 +81,7 @@ async def further_page(call: Call, page: Page) -> Answer:
     )
     more = showable.size > at.size
     return Answer(
-        ask=call.ask,
+        ask=call.ask if call.search is None else call.search.asked,
         release=release,
         first_position=page.offset + 1,
         slate=slate,
@@ -94,6 +94,7 @@ async def further_page(call: Call, page: Page) -> Answer:
         next_page=replace(page, offset=page.offset + int(at[-1]) + 1) if more else None,
         missing_product_ids=call.missing_product_ids(),
         scored_count=0,
+        search=call.search,
         fallback=any(reason == Degradation.FALLBACK_CANDIDATES for _, reason in page.losses),
         relaxed=conditions_dropped(call, offers, slate),
     )

@@ -19,7 +19,7 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
 
     Raises InvalidRequest if the page token belongs to another release.
     """
-    call = Call.of(ask, deps, deadline)
+    call = await Call.of(ask, deps, deadline).with_query()
     if ask.page is not None:
         answer = await further_page(call, ask.page)
         log_page(call, answer)
@@ -62,6 +62,7 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
         scored_count=0 if scores is None else len(found.candidates),
         fallback=found.fallback,
         relaxed=conditions_dropped(call, offers, slate),
+        search=call.search,
     )
     log_impression(call, answer, past, features)
     return answer

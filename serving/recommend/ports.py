@@ -9,7 +9,7 @@ Shapes: N candidates, T history, D vector size, R catalogue rows, H heads.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ class StoredSignals:
 _NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 NO_STORED_SIGNALS = StoredSignals(_NONE, _NONE, _NONE, ())
 _UNTOLD: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
+
+if TYPE_CHECKING:
+    from serving.recommend.search_ports import SearchParts  # which needs the ports of this module
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,10 +236,14 @@ class ImpressionLog(Protocol):
         """Never blocks and never raises; what cannot be kept is counted."""
         ...
 
+    def note(self, event: "ShopperEvent") -> None:
+        """The same for what a call itself has to tell of its shopper."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ShopperEvent:
-    """One checked event from `LogEvents`."""
+    """One checked event from `LogEvents`, or of a search that found nothing."""
 
     idempotency_key: str
     type: EventType
@@ -296,6 +303,7 @@ class LoadedRelease:
     user_tower: UserTower
     ranker: Ranker
     index: VectorIndex
+    search: "SearchParts | None" = None  # None: its products have no titles to search by
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from shop.offers import Offers
 from shop.scoring import Scores
 from shop.slate import Slate
 from shop.tokens import Page, request_fingerprint
+
+if TYPE_CHECKING:
+    from serving.recommend.search import Search  # which needs the ask of this module
 
 
 class Degradation(StrEnum):
@@ -35,11 +39,15 @@ class Degradation(StrEnum):
     STALE_CALENDAR = "STALE_CALENDAR"
     STALE_WEATHER = "STALE_WEATHER"
     STALE_TRENDS = "STALE_TRENDS"
+    NO_TEXT_ENCODER = "NO_TEXT_ENCODER"
+    NO_LEXICAL = "NO_LEXICAL"
+    RELAXED_SEARCH = "RELAXED_SEARCH"
 
 
 class Stage(StrEnum):
     """Stages of a request in their order, as they are timed and named in the reply."""
 
+    QUERY = "query"
     HISTORY = "history"
     FEATURES = "features"
     TOWER = "tower"
@@ -90,6 +98,7 @@ class Ask:
     boosts: tuple[Boost, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     return_fields: frozenset[str] = frozenset()  # of a product in the reply; none = all
+    query: str = ""  # of the search placement
 
     def not_among(self, known: Collection[str]) -> tuple[str, ...]:
         """Products named in the request that are not in `known`, each once."""
@@ -111,6 +120,7 @@ class Ask:
             wishes=(
                 *(f"boost {boost.factor!r} {boost.filter.text}" for boost in self.boosts),
                 *(f"promote {each.percent!r} {each.filter.text}" for each in self.promotions),
+                *((f"query {self.query}",) if self.query else ()),
             ),
         )
 
@@ -149,6 +159,7 @@ class Answer:
     scored_count: int
     fallback: bool  # candidates came from a fallback source
     relaxed: tuple[str, ...] = ()  # conditions of the filter that not all shown products meet
+    search: "Search | None" = None  # how its query was understood
 
     @property
     def ranked(self) -> bool:

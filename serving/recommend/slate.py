@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from serving.recommend.call import Call
 from serving.recommend.candidates import Found
 from serving.recommend.filtering import relaxed_steps
-from shop.candidates import Source
+from shop.candidates import Candidates, Source
+from shop.fusion import relevance as relevance_of
 from shop.merchandising import boost_factors, boosted, promotable
 from shop.offers import Offers
 from shop.rules import is_eligible
@@ -65,7 +66,7 @@ def arrange_slate(
         brands=catalogue.brand_codes[candidates.rows],
         inside=inside,
         explorable=candidates.proposed[:, Source.EXPLORATION],
-        factors=boost_factors(ask.boosts, offers, catalogue),
+        factors=_factors(call, candidates, offers),
         promotable=promotable(ask.promotions, offers, catalogue),
         ruling=_ruling(call, offers),
         relaxed=relaxed_steps(call, offers, inside),
@@ -84,6 +85,15 @@ def _weighed(
     values: NDArray[np.float64], relevance: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     return values if relevance is None else boosted(values, relevance)
+
+
+def _factors(call: Call, candidates: Candidates, offers: Offers) -> NDArray[np.float64]:
+    """[N] what values are multiplied by: the caller's boosts and, in a search, relevance."""
+    factors = boost_factors(call.ask.boosts, offers, call.deps.release.tables.catalogue)
+    if call.search is not None and call.search.words and call.search.orders_by_relevance:
+        by_query = candidates.source_scores[:, [Source.TEXT, Source.LEXICAL]]
+        factors *= relevance_of(by_query, call.deps.settings.search.relevance_power)
+    return factors
 
 
 def _ruling(call: Call, offers: Offers) -> Ruling | None:

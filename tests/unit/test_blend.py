@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shop.blend import Proposal, Quotas, interleave, make_room, stack, with_more
-from shop.candidates import SOURCE_COUNT, Candidates, Source
+from shop.candidates import BLENDED, SOURCE_COUNT, Candidates, Source
 from shop.events import EVENT_CODES, EventType, History
 from shop.neighbours import ItemItemScores
 from shop.popularity import Popularity
@@ -15,7 +15,7 @@ from shop.sources import from_chance, from_history, from_neighbours, from_popula
 TOWER, ITEM_ITEM, POPULAR = Source.TWO_TOWER, Source.ITEM_ITEM, Source.POPULAR
 
 
-NO_SOURCE = {source.name.lower(): 0 for source in Source}
+NO_SOURCE = {source.name.lower(): 0 for source in BLENDED}
 
 
 def proposal(source: Source, *rows: int) -> Proposal:

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from shop.blend import Proposal, Quotas
 from shop.blend_policies import BlendPolicy, BlendSettings, BlendWeights, Warmth, blend
-from shop.candidates import Candidates, Source, proposed_of, source_bits
+from shop.candidates import BLENDED, Candidates, Source, proposed_of, source_bits
 from shop.features import PLACEMENTS
 
 TOWER, ITEM_ITEM, CONTENT = Source.TWO_TOWER, Source.ITEM_ITEM, Source.CONTENT
 QUOTAS = Quotas(exploration=2, candidates=10, looked_up=20)
 KNOWN = Warmth(1.0, np.ones(100, dtype=np.float32))
 NEW_SHOPPER = Warmth(0.0, np.ones(100, dtype=np.float32))
-ONE_EACH = BlendWeights(**{source.name.lower(): 1.0 for source in Source if source != 4})
+ONE_EACH = BlendWeights(**{source.name.lower(): 1.0 for source in BLENDED if source != 4})
 POLICIES: tuple[BlendPolicy, ...] = ("weighted", "mixed", "cascade")
 
 

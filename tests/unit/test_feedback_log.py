@@ -333,3 +333,22 @@ def test_records_of_earlier_and_later_versions_are_read() -> None:
     for name in ("dwell_ms", "result_count", "discount"):
         del fields[name]
     assert read(fields) == an_event("k")
+
+
+def test_an_event_that_nobody_waits_for_is_in_the_log_when_it_is_closed(
+    tmp_path: Path, log: FeedbackLog
+) -> None:
+    async def note() -> None:
+        log.note(an_event("dead-end", type=EventType.SEARCH, query="velvet tents", product_id=""))
+        log.note(an_event("dead-end", type=EventType.SEARCH, query="velvet tents", product_id=""))
+
+    asyncio.run(note())
+    log.close()
+    assert [event.query for event in logged_events(tmp_path)] == ["velvet tents"]
+    assert log.counts.lost_events == 0
+
+
+def test_an_event_for_a_closed_log_is_counted_as_lost(log: FeedbackLog) -> None:
+    log.close()
+    log.note(an_event("dead-end"))
+    assert log.counts.lost_events == 1

@@ -9,7 +9,7 @@ from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Ask
 from serving.reply import encode_answer, encode_valid
 from shop.blend import Quotas
-from shop.candidates import Source
+from shop.candidates import BLENDED
 from shop.errors import InvalidRequest
 from shop.filters import parse_filter
 from shop.merchandising import Boost, Promotion
@@ -76,7 +76,7 @@ def test_every_source_of_a_product_is_explained_with_its_own_score() -> None:
 
 
 def test_what_only_its_arrival_speaks_for_is_called_new() -> None:
-    none = {source.name.lower(): 0 for source in Source}
+    none = {source.name.lower(): 0 for source in BLENDED}
     quotas = Quotas(**none | {"fresh": 5, "content": 5})
     shop = a_shop(sources=some_tables(), settings=replace(PLAIN, quotas=quotas))
     reply = reply_to(shop, an_ask(context_product_ids=("p7",)))
