@@ -131,7 +131,7 @@ def _beside(search: _Search, allowed: RowMask | None) -> list[Proposal]:
         search.item_item_first(quotas.item_item, allowed),
         from_history(search.history, quotas.history, allowed),
         search.popular_nearby(quotas.popular, allowed),
-        from_chance(row_count, quotas.exploration, allowed, call.generator),
+        from_chance(row_count, quotas.exploration, allowed, call.pool_generator()),
     ]
 
 

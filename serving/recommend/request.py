@@ -32,11 +32,21 @@ class Degradation(StrEnum):
     STALE_CALENDAR = "STALE_CALENDAR"
 
 
+class CacheStatus(StrEnum):
+    """What the cache did for a list; `cache_status` in the reply."""
+
+    HIT = "HIT"  # nothing was searched or ranked
+    PARTIAL = "PARTIAL"  # nothing was searched; what changed materially was ranked anew
+    MISS = "MISS"
+    BYPASS = "BYPASS"  # not asked: a further page, an explanation, or no cache
+
+
 class Stage(StrEnum):
     """Stages of a request, as they are timed and named in the reply."""
 
     HISTORY = "history"
     FEATURES = "features"
+    CACHE = "cache"
     TOWER = "tower"
     CANDIDATES = "candidates"
     LOOKUPS = "lookups"
@@ -104,6 +114,17 @@ class Losses:
             self.found.append((stage.value, reason))
 
 
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What a list owes to the cache."""
+
+    status: CacheStatus = CacheStatus.BYPASS
+    age_ms: int = 0  # since what was kept was found
+
+
+NO_USE = CacheUse()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """Everything the codec needs to write a reply.
@@ -125,6 +146,7 @@ class Answer:
     missing_product_ids: tuple[str, ...]
     scored_count: int
     fallback: bool  # candidates came from a fallback source
+    cache: CacheUse = NO_USE
 
     @property
     def ranked(self) -> bool:

@@ -5,6 +5,7 @@ A bound that is broken raises ValueError, with the setting's name first.
 
 from dataclasses import dataclass, field
 
+from serving.recommend.cache_settings import CacheSettings
 from serving.recommend.price_settings import PricingSettings
 from shop.blend import Quotas
 from shop.explore import ExplorationSettings
@@ -109,6 +110,7 @@ class RecommendSettings:
         )
     )
     pricing: PricingSettings = field(default_factory=PricingSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
     page_ttl_ms: int = (
         900_000  # fifteen minutes of browsing; prices are looked up again on each page
     )

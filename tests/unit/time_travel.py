@@ -30,8 +30,12 @@ class Time:
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Like `asyncio.run`, in this time."""
-        with asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner:
+        with self.runner() as runner:
             return runner.run(work)
+
+    def runner(self) -> asyncio.Runner:
+        """A loop in this time, for whoever closes it."""
+        return asyncio.Runner(loop_factory=lambda: _Loop(self))
 
 
 class _Loop(asyncio.SelectorEventLoop):

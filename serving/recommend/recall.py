@@ -1,0 +1,153 @@
+"""Recall: what one call takes from the cache, and what it leaves there for the next.
+
+A hit saves the search. Of the ranking it saves what was ranked for today's prices; a product that
+costs materially more or less by now, or that was not ranked (it could not be sold then), is ranked
+now, alone. Nothing that lacks a part is kept: the next call has its own chance to find it.
+
+Shapes: N offers, M ranked before, H heads.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.recommend.cache import RankingCache, Shape
+from serving.recommend.cache_key import may_be_cached
+from serving.recommend.call import Call
+from serving.recommend.candidates import Found
+from serving.recommend.history import Past
+from serving.recommend.ranking import rank
+from serving.recommend.ranking_record import Ranking
+from serving.recommend.request import NO_USE, CacheStatus, CacheUse, Stage
+from shop.features import ShopperFeatures
+from shop.neighbours import ItemItemScores, score_neighbours
+from shop.offers import Offers
+from shop.scoring import Scores
+
+_NO_SCORES = ItemItemScores(np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """What is known of a list before it is worked out: nothing, or what an equal call found."""
+
+    call: Call
+    past: Past
+    features: ShopperFeatures
+    cache: RankingCache | None = None  # None: this call is answered without
+    key: bytes = b""
+    ranking: Ranking | None = None
+    use: CacheUse = NO_USE
+    is_news: bool = True  # whether there is more to be kept than was known
+
+    @property
+    def found(self) -> Found | None:
+        """The candidates as they were found, if they were."""
+        if self.ranking is None:
+            return None
+        return Found(
+            self.ranking.candidates(),
+            self.ranking.user_vector,
+            # Needed only for what is ranked anew, so worked out there.
+            _NO_SCORES,
+            fallback=False,
+        )
+
+    async def ranked(self, found: Found, offers: Offers) -> Scores | None:
+        """As `rank` finds them; what was ranked before for these prices is not asked again."""
+        if self.ranking is None:
+            return await rank(self.call, self.past, self.features, found, offers)
+        heads = self.call.deps.release.tables.schema.heads
+        limit = self.call.deps.settings.cache.material_change
+        columns, is_known = _known(self.ranking, offers, limit)
+        self.is_news = not is_known.all()
+        if self.is_news:
+            self.use = CacheUse(CacheStatus.PARTIAL, self.use.age_ms)
+            at = np.flatnonzero(~is_known)
+            fresh = await self._ranked_now(found, offers, at)
+            if fresh is None:
+                return None
+            columns[at] = fresh.columns(heads)
+        return Scores.from_columns(heads, columns) if len(offers) else None
+
+    async def _ranked_now(
+        self, found: Found, offers: Offers, at: NDArray[np.intp]
+    ) -> Scores | None:
+        neighbours = self.call.deps.release.tables.neighbours
+        some = replace(
+            found,
+            candidates=found.candidates.taken(at),
+            item_item=score_neighbours(self.past.history, neighbours),
+        )
+        return await rank(self.call, self.past, self.features, some, offers.taken(at))
+
+    def keep(self, found: Found, offers: Offers, scores: Scores | None) -> None:
+        """`found` as retrieved, `scores` of the offers [N] that could be sold. Nothing partial."""
+        if self.cache is None or not self.is_news or scores is None or self.call.losses.found:
+            return
+        if found.user_vector is None or not self._is_still_the_key():
+            return
+        heads = self.call.deps.release.tables.schema.heads
+        ascending = np.argsort(offers.rows)
+        candidates, before = found.candidates, self.ranking
+        ranking = Ranking(
+            made_ms=self.call.ask.context.now_ms if before is None else before.made_ms,
+            rows=candidates.rows.astype(np.int32),
+            sources=np.packbits(candidates.proposed, axis=1, bitorder="little")[:, 0],
+            user_vector=found.user_vector,
+            ranked_rows=offers.rows[ascending].astype(np.int32),
+            price_minor=offers.price_minor[ascending],
+            discount=offers.discount[ascending],
+            probabilities=scores.columns(heads)[ascending],
+        )
+        self.cache.keep(self.key, ranking)
+
+
+    def _is_still_the_key(self) -> bool:
+        """Others may have had a filter judged anew while we searched: by which one, nobody knows."""
+        ask = self.call.ask
+        if ask.filter is None and not ask.promotions:
+            return True
+        return self.call.deps.keys.of(self.call, self.past, self.features) == self.key
+
+
+@asynccontextmanager
+async def recalled(call: Call, past: Past, features: ShopperFeatures) -> AsyncIterator[Known]:
+    """What the cache knows of this list; calls for the same list wait for the block's end."""
+    cache, ask = call.deps.cache, call.ask
+    if cache is None or not cache.is_on or not may_be_cached(ask):
+        yield Known(call, past, features)
+        return
+    tables = call.deps.release.tables
+    with call.timed(Stage.CACHE):
+        key = call.deps.keys.of(call, past, features)
+    shape = Shape(tables.catalogue.product_ids.size, tables.schema)
+    within_s = call.within_s(call.deps.settings.budgets.tower_ms)
+    async with cache.recalled(key, shape, now_ms=ask.context.now_ms, within_s=within_s) as ranking:
+        use = CacheUse(CacheStatus.MISS)
+        if ranking is not None:
+            use = CacheUse(CacheStatus.HIT, max(0, ask.context.now_ms - ranking.made_ms))
+        yield Known(call, past, features, cache, key, ranking, use)
+
+
+def _known(
+    ranking: Ranking, offers: Offers, material_change: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """[N, H] probabilities, and [N] where they are of this product at today's price."""
+    heads = ranking.probabilities.shape[1]
+    if ranking.ranked_rows.size == 0:
+        return np.zeros((len(offers), heads), np.float32), np.zeros(len(offers), np.bool_)
+    at = np.searchsorted(ranking.ranked_rows, offers.rows)
+    at = np.minimum(at, ranking.ranked_rows.size - 1)
+    columns, ranked_for = ranking.probabilities[at], ranking.price_minor[at]
+    moved_minor = np.abs(offers.price_minor - ranked_for)
+    is_known = (
+        (ranking.ranked_rows[at] == offers.rows)
+        & (moved_minor <= material_change * ranked_for)
+        & (np.abs(offers.discount - ranking.discount[at]) <= material_change)
+        & np.isfinite(columns).all(axis=1)
+    )
+    return columns, is_known
