@@ -23,6 +23,7 @@ from serving.adapters.release_files import (
     verify_release,
 )
 from serving.adapters.triton import TritonModels
+from serving.recommend.cache import RankingCache
 from serving.recommend.call import Deps
 from serving.recommend.feed_ports import PriceFeeds
 from serving.recommend.feeds import FeedCache
@@ -43,12 +44,18 @@ class Releases:
     """The release being served, and the next one. Whoever makes it closes it."""
 
     def __init__(
-        self, settings: Settings, key: bytes, histories: HistoryStore, log: ImpressionLog
+        self,
+        settings: Settings,
+        key: bytes,
+        histories: HistoryStore,
+        log: ImpressionLog,
+        cache: RankingCache | None = None,
     ) -> None:
         self._settings = settings
         self._key = key
         self._histories = histories
         self._log = log
+        self._cache = cache
         self._seen = ""  # what CURRENT named when it was last acted upon
         self._serving = AsyncExitStack()
         self._next = AsyncExitStack()
@@ -118,7 +125,14 @@ class Releases:
         stack.push_async_callback(feeds.close)
         loaded = LoadedRelease(tables, models, models, index)
         return Deps(
-            self._histories, loaded, offers, self._log, settings.recommend, time.monotonic, feeds
+            self._histories,
+            loaded,
+            offers,
+            self._log,
+            settings.recommend,
+            time.monotonic,
+            feeds,
+            cache=self._cache,
         )
 
     def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex, str]:

@@ -17,6 +17,7 @@ from serving.adapters.history_store import HistoryStore
 from serving.adapters.key_files import read_key, read_or_create_key
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.log_segments import log_name
+from serving.caches import open_cache
 from serving.codec import Decoder
 from serving.deadline import Deadline
 from serving.recommend.call import Deps
@@ -134,7 +135,9 @@ class Service:
     async def warm_up(self) -> None:
         """Returns after a list made by both models, with every price asked. Tries until then."""
         await self._warm_offers()
-        unlogged = replace(self, deps=replace(self.deps, impressions=_NotLogged()))
+        # Without the cache: a list from there says nothing of the models.
+        deps = replace(self.deps, impressions=_NotLogged(), cache=None)
+        unlogged = replace(self, deps=deps)
         said: tuple[str, ...] = ()
         while True:
             answer = await unlogged.recommend(
@@ -201,10 +204,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         histories = await stack.enter_async_context(_open_histories(settings))
         await asyncio.to_thread(fill_histories, settings, release_key, histories)
         log = stack.enter_context(closing(_open_log(settings, histories)))
-        releases = Releases(settings, release_key, histories, log)
+        cache = await stack.enter_async_context(open_cache(settings))
+        releases = Releases(settings, release_key, histories, log, cache)
         stack.push_async_callback(releases.close)
         telemetry = Telemetry()
         telemetry.watch_feedback(log)
+        telemetry.watch_cache(cache)
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
         telemetry.watch_offers(deps.offers)

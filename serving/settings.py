@@ -152,6 +152,10 @@ class Settings:
             self.histories.store != "redis" or bool(self.redis.url),
             "redis.url: must be given if histories.store is redis",
         )
+        _require(
+            self.recommend.cache.store != "redis" or bool(self.redis.url),
+            "redis.url: must be given if recommend.cache.store is redis",
+        )
 
     @property
     def releases_dir(self) -> Path:

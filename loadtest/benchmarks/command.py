@@ -22,6 +22,7 @@ TITLES = {
     "pipeline": "One call at a time",
     "floors": "What the arithmetic alone costs",
     "fanout": "Five back-ends asked at once",
+    "cache": "Rankings kept for calls that come again",
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "quality": "Lists against the truth of the world",

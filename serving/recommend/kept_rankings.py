@@ -18,9 +18,10 @@ class KeptRankings:
     def __len__(self) -> int:
         return len(self._records)
 
-    def keys(self) -> list[bytes]:
-        """The least recently used first."""
-        return list(self._records)
+    def clear(self) -> None:
+        """Forgets all."""
+        self._records.clear()
+        self.kept_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
         """The record, which counts as used now."""

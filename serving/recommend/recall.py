@@ -105,9 +105,8 @@ class Known:
         )
         self.cache.keep(self.key, ranking)
 
-
     def _is_still_the_key(self) -> bool:
-        """Others may have had a filter judged anew while we searched: by which one, nobody knows."""
+        """A filter may have been judged anew while we searched, and nobody knows which we met."""
         ask = self.call.ask
         if ask.filter is None and not ask.promotions:
             return True

@@ -5,10 +5,9 @@ from collections import deque
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from serving.adapters.history_records import extended
 from serving.adapters.memory import MemoryRankings
@@ -24,12 +23,8 @@ from tests.unit.time_travel import START_MS
 
 REPLICAS = 2
 products = st.integers(1, PRODUCTS).map(lambda row: f"p{row}")
-some_products = st.lists(products, max_size=2).map(tuple)
-shoppers = st.sampled_from(["", "", "s1", "s2"])
 replicas = st.integers(0, REPLICAS - 1)
 FILTERS = (
-    None,
-    None,
     "price < 30",
     'category = "lamps" AND price < 40',
     'price < 40 AND category = "lamps"',
@@ -52,32 +47,76 @@ BOOKS: tuple[tuple[str, ...], ...] = (
 )
 
 
-@st.composite
-def asks(draw: st.DrawFn) -> Ask:
-    """Few enough kinds that many calls are the same call."""
-    wanted = draw(st.sampled_from(FILTERS))
-    promotes = draw(st.sampled_from([False, False, True]))
-    return an_ask(
-        # One id for all: what a call explores is then the same with and without a cache.
-        request_id="r3",
-        shopper=draw(shoppers),
-        context=a_context(
-            placement=draw(st.sampled_from(["home", "product"])),
-            country=draw(st.sampled_from(["", "FR"])),
+# For every field that may make a list another one: its values, the plainest first.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "shopper": ("", "s1", "s2"),
+    "session_id": ("session-1", "session-2"),
+    "context": tuple(
+        a_context(placement=placement, country=country, device=device)
+        for placement, country, device in (
+            ("home", "", "mobile"),
+            ("product", "", "mobile"),
+            ("home", "FR", "mobile"),
+            ("home", "", "desktop"),
+        )
+    ),
+    "page_size": (5, 8),
+    "context_product_ids": ((), ("p5",), ("p9",)),
+    "cart_product_ids": ((), ("p9",)),
+    "exclude_product_ids": (frozenset(), frozenset({"p3"})),
+    "recent_events": (
+        (),
+        (RecentEvent(EVENT_CODES[EventType.CLICK], "p7", START_MS - 9),),
+        (RecentEvent(EVENT_CODES[EventType.CART], "p7", START_MS - 9),),
+    ),
+    "filter": (None, *map(parse_filter, FILTERS)),
+    "strict_filtering": (False, True),
+    "diversity": (0.0, 0.5),
+    "boosts": ((), (Boost(parse_filter('brand = "dune"'), 9.0),)),
+    "promotions": (
+        (),
+        (Promotion(parse_filter("price < 25"), 40.0),),
+        (Promotion(parse_filter("price < 25"), 20.0),),
+    ),
+    "explain": (False, True),
+}
+changes = st.sampled_from([(name, value) for name, all_ in CHOICES.items() for value in all_])
+
+
+happenings = st.one_of(
+    st.tuples(
+        st.just("prices change"),
+        st.tuples(
+            st.lists(products, min_size=1, max_size=4), st.sampled_from([0.5, 0.9, 1.1, 2.0])
         ),
-        page_size=draw(st.sampled_from([5, 8])),
-        context_product_ids=draw(st.sampled_from([(), (), ("p5",), ("p9",)])),
-        cart_product_ids=draw(st.sampled_from([(), (), ("p9",)])),
-        exclude_product_ids=frozenset(draw(st.sampled_from([(), (), ("p3",)]))),
-        recent_events=draw(
-            st.sampled_from([(), (RecentEvent(EVENT_CODES[EventType.CLICK], "p7", START_MS - 9),)])
+    ),
+    st.tuples(st.just("promotion"), st.tuples(products, st.sampled_from([0.0, 10.0, 50.0]))),
+    st.tuples(
+        st.just("stock changes"),
+        st.tuples(st.lists(products, min_size=1, max_size=6), st.sampled_from([0, 0, 9])),
+    ),
+    st.tuples(st.just("supply changes"), st.tuples(products, st.sampled_from([0.0, 0.9]))),
+    st.tuples(
+        st.just("event"),
+        st.tuples(
+            st.sampled_from(["s1", "s2"]),
+            st.sampled_from(["p1", "p2"]),
+            st.sampled_from([EventType.CLICK, EventType.CART, EventType.REMOVE]),
         ),
-        filter=None if wanted is None else parse_filter(wanted),
-        strict_filtering=draw(st.booleans()),
-        diversity=draw(st.sampled_from([0.0, 0.5])),
-        boosts=draw(st.sampled_from([(), (Boost(parse_filter('brand = "dune"'), 9.0),)])),
-        promotions=(Promotion(parse_filter("price < 25"), 40.0),) if promotes else (),
-        explain=draw(st.sampled_from([False, False, False, True])),
+    ),
+    st.tuples(st.just("rules"), st.sampled_from(BOOKS)),
+    st.tuples(st.just("release"), st.sampled_from(["release-1", "release-2"])),
+    st.tuples(st.just("what is shared fails"), st.booleans()),
+    st.tuples(st.just("what is shared is damaged"), st.integers(0, 400)),
+    st.tuples(st.sampled_from(["memory is lost", "what is shared is lost"]), st.none()),
+)
+
+
+def an_event(shopper: str, product: str, kind: EventType, time_ms: int) -> ShopperEvent:
+    """In the session that calls are of."""
+    return ShopperEvent(
+        *("", kind, shopper, "session-1", product, time_ms),
+        *(1, 0, 0, 0.0, "", "home", "", "", ""),
     )
 
 
@@ -93,7 +132,9 @@ class ReplicasOfOneShop(RuleBasedStateMachine):
         # What each product cost, and whether it could be had, since when: newest last.
         ids = self.shop.deps.release.tables.catalogue.product_ids[1:].tolist()
         self.truth = {each: deque([(0, self.price_now(each), True)], maxlen=50) for each in ids}
-        self.recent: deque[Ask] = deque(maxlen=3)
+        # One id for all: what a call explores is then the same with and without a cache.
+        plain = {name: values[0] for name, values in CHOICES.items()}
+        self.recent: deque[Ask] = deque([an_ask(request_id="r3", **plain)], maxlen=4)
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):
@@ -101,18 +142,16 @@ class ReplicasOfOneShop(RuleBasedStateMachine):
 
     # Calls
 
-    @rule(replica=replicas, ask=asks())
-    def call(self, replica: int, ask: Ask) -> None:
-        self.recent.append(ask)
+    @rule(replica=replicas, at=st.integers(0, 3), change=st.none() | changes)
+    def call(self, replica: int, at: int, change: tuple[str, Any] | None) -> None:
+        """A call of lately, as it was or different in one thing."""
+        ask = self.recent[at % len(self.recent)]
+        if change is not None:
+            ask = replace(ask, **{change[0]: change[1]})
+            self.recent.append(ask)
         self.compare(self.replicas[replica], ask)
 
-    @precondition(lambda self: self.recent)
-    @rule(replica=replicas, at=st.integers(0, 2))
-    def call_again(self, replica: int, at: int) -> None:
-        self.compare(self.replicas[replica], self.recent[at % len(self.recent)])
-
-    @precondition(lambda self: self.recent)
-    @rule(replica=replicas, at=st.integers(0, 2))
+    @rule(replica=replicas, at=st.integers(0, 3))
     def call_several_at_once(self, replica: int, at: int) -> None:
         self.compare(self.replicas[replica], self.recent[at % len(self.recent)], at_once=3)
 
@@ -143,7 +182,7 @@ class ReplicasOfOneShop(RuleBasedStateMachine):
             assert any(was_in_stock for _, _, was_in_stock in lately), product
             assert any(abs(price - was) <= 1 for _, was, _ in lately), product
 
-    # Changes
+    # What happens
 
     def price_now(self, product: str) -> int:
         listed = self.shop.pricing.price_minor[product]
@@ -153,73 +192,73 @@ class ReplicasOfOneShop(RuleBasedStateMachine):
         in_stock = self.shop.inventory.units[product] != 0
         self.truth[product].append((self.shop.time.now_ms, self.price_now(product), in_stock))
 
-    @rule(names=some_products, factor=st.sampled_from([0.5, 0.9, 1.1, 2.0]))
-    def price_changes(self, names: tuple[str, ...], factor: float) -> None:
-        for name in names:
-            before = self.shop.pricing.price_minor[name]
-            self.shop.pricing.price_minor[name] = min(90_000, max(200, round(before * factor)))
-            self.note(name)
+    def happen(self, happening: tuple[str, Any], replica: Replica) -> None:
+        """One of HAPPENINGS; only some of them are to this replica alone."""
+        what, how = happening
+        shop = self.shop
+        match what:
+            case "prices change":
+                names, factor = how
+                for name in names:
+                    before = shop.pricing.price_minor[name]
+                    shop.pricing.price_minor[name] = min(90_000, max(200, round(before * factor)))
+                    self.note(name)
+            case "promotion":
+                name, percent = how
+                shop.promotions.percent_off[name] = percent
+                self.note(name)
+            case "stock changes":
+                names, units = how
+                for name in names:
+                    shop.inventory.units[name] = units
+                    self.note(name)
+            case "supply changes":
+                name, risk = how
+                shop.supply.risk_and_days[name] = (risk, 9.0)
+            case "event":
+                shopper, product, kind = how
+                event = an_event(shopper, product, kind, shop.time.now_ms)
+                known = shop.histories.of_shopper.get(shopper)
+                shop.histories.of_shopper[shopper] = extended(known, [event])
+            case "rules":
+                replica.go_by(*how)
+            case "release":
+                replica.serve(how)
+            case "memory is lost":
+                replica.cache.kept.clear()
+            case "what is shared is lost":
+                self.shared.records.clear()
+            case "what is shared fails":
+                self.shared.failure = DependencyUnavailable("rankings", "down") if how else None
+            case "what is shared is damaged":
+                for key, record in self.shared.records.items():
+                    self.shared.records[key] = record[:how]
 
-    @rule(name=products, percent=st.sampled_from([0.0, 10.0, 50.0]))
-    def promotion_begins_or_is_withdrawn(self, name: str, percent: float) -> None:
-        self.shop.promotions.percent_off[name] = percent
-        self.note(name)
-
-    @rule(names=st.lists(products, max_size=6), units=st.sampled_from([0, 0, 9]))
-    def stock_changes(self, names: list[str], units: int) -> None:
-        for name in names:
-            self.shop.inventory.units[name] = units
-            self.note(name)
-
-    @rule(name=products, risk=st.sampled_from([0.0, 0.9]))
-    def supply_changes(self, name: str, risk: float) -> None:
-        self.shop.supply.risk_and_days[name] = (risk, 9.0)
-
-    @rule(shopper=st.sampled_from(["s1", "s2"]), product=products, kind=st.sampled_from(EventType))
-    def event_is_logged(self, shopper: str, product: str, kind: EventType) -> None:
-        event: Any = ShopperEvent(
-            *("", kind, shopper, "session-1", product, self.shop.time.now_ms),
-            *(1, 0, 0, 0.0, "", "home", "", "", ""),
-        )
-        known = self.shop.histories.of_shopper.get(shopper)
-        self.shop.histories.of_shopper[shopper] = extended(known, [event])
-
-    @rule(replica=replicas, book=st.sampled_from(BOOKS))
-    def rules_are_reloaded(self, replica: int, book: tuple[str, ...]) -> None:
-        self.replicas[replica].go_by(*book)
-
-    @rule(replica=replicas, release=st.sampled_from(["release-1", "release-2"]))
-    def release_is_promoted(self, replica: int, release: str) -> None:
-        self.replicas[replica].serve(release)
+    @rule(replica=replicas, happening=happenings)
+    def something_happens(self, replica: int, happening: tuple[str, Any]) -> None:
+        self.happen(happening, self.replicas[replica])
 
     @rule(duration_ms=st.sampled_from([1, 300, 2_500, 11_000, 59_000, 3_600_000]))
     def time_passes(self, duration_ms: int) -> None:
         self.shop.time.pass_ms(duration_ms)
 
-    # What becomes of what is kept
-
-    @rule(replica=replicas)
-    def memory_is_lost(self, replica: int) -> None:
-        kept = self.replicas[replica].cache.kept
-        for key in kept.keys():
-            kept.drop(key)
-
-    @rule()
-    def what_is_shared_is_lost(self) -> None:
-        self.shared.records.clear()
-
-    @rule(fails=st.booleans())
-    def what_is_shared_fails_or_recovers(self, fails: bool) -> None:
-        self.shared.failure = DependencyUnavailable("rankings", "down") if fails else None
-
-    @precondition(lambda self: self.shared.records)
-    @rule(cut=st.integers(0, 400), at=st.integers(0, 99))
-    def what_is_shared_is_damaged(self, cut: int, at: int) -> None:
-        key = sorted(self.shared.records)[at % len(self.shared.records)]
-        self.shared.records[key] = self.shared.records[key][:cut]
+    @rule(replica=replicas, other=replicas, at=st.integers(0, 3), happening=happenings)
+    def something_happens_between_two_calls(
+        self, replica: int, other: int, at: int, happening: tuple[str, Any]
+    ) -> None:
+        ask = self.recent[at % len(self.recent)]
+        self.compare(self.replicas[replica], ask)
+        self.happen(happening, self.replicas[other])
+        self.shop.time.pass_ms(2_500)  # longer than what is known of prices and stock is current
+        self.compare(self.replicas[other], ask)
 
 
 ReplicasOfOneShop.TestCase.settings = settings(
-    max_examples=15, stateful_step_count=25, deadline=None
+    max_examples=int(__import__("os").environ.get("EX", "15")),
+    stateful_step_count=30,
+    deadline=None,
+    phases=__import__("hypothesis").Phase.__members__.values()
+    if "EX" not in __import__("os").environ
+    else [__import__("hypothesis").Phase.generate],
 )
 TestReplicasOfOneShop = ReplicasOfOneShop.TestCase

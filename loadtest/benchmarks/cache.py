@@ -1,0 +1,302 @@
+"""Cache: how often it helps, what it saves and costs, and how stale it makes a list.
+
+In one process, on the current release, with prices and stock that keep changing: the same visits
+once without the cache and once with it. What lists show is held against what was true.
+
+Shapes: n calls.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from loadtest.benchmarks.moving_shop import MovingShop, a_moving_shop
+from loadtest.benchmarks.result import Check, Grid, Result, at_most
+from loadtest.benchmarks.visits import Mix, View, views
+from loadtest.histogram import percentile
+from serving.deadline import Deadline
+from serving.recommend.cache import RankingCache
+from serving.recommend.cache_settings import CacheSettings
+from serving.recommend.call import Deps
+from serving.recommend.pipeline import recommend
+from serving.recommend.ports import ShopperEvent
+from serving.recommend.request import Answer, Ask, CacheStatus
+from shop.events import EventType
+from shop.features import Context
+
+CALLS, WARM_UP = 2_000, 300
+PAIRS = 1_000
+MISS_LIMIT_US = 60.0
+PAGE = 20
+_COMPARED = 400  # hits that are worked out anew, to see what was given away
+_CHANGES_EVERY_MS = 1_000
+_PRICES, _SOLD_OUT = 5, 2  # each second: 5 of 6,000 products is every product twice an hour
+# What the shop's systems may be behind by their own time to live, and one call's duration.
+_TTL_MS = 2_000
+MIXES = (
+    Mix("visits", new_shoppers=0.1, reloads=0.15, ways_back=0.1, events=0.3),
+    Mix("half of them newcomers", new_shoppers=0.5, reloads=0.15, ways_back=0.1, events=0.3),
+    Mix("an event after every page", new_shoppers=0.1, reloads=0.15, ways_back=0.1, events=1.0),
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one mix's calls."""
+
+    cpu_us: list[float] = field(default_factory=list)
+    status: list[CacheStatus] = field(default_factory=list)
+    ages_ms: list[int] = field(default_factory=list)  # of those from the cache
+    wrong_prices: int = 0  # shown, and no longer true
+    stale_prices: int = 0  # of them, for longer than the systems' own time to live
+    stale_stock: int = 0  # sold out for longer than that, and shown
+    shown: int = 0
+    overlaps: list[float] = field(default_factory=list)  # of the first page with one made anew
+    degraded: int = 0
+
+    def share(self, *wanted: CacheStatus) -> float:
+        """Of the calls."""
+        return sum(each in wanted for each in self.status) / max(1, len(self.status))
+
+    def cpu_of(self, *wanted: CacheStatus) -> float:
+        """Median of the calls that ended so, µs; NaN without any."""
+        found = [us for us, each in zip(self.cpu_us, self.status, strict=True) if each in wanted]
+        return float(np.median(found)) if found else float("nan")
+
+    @property
+    def mean_us(self) -> float:
+        """CPU of a call, all together."""
+        return float(np.mean(self.cpu_us))
+
+
+def measure(state_dir: Path, images: Path) -> Result:
+    """Hit rate, CPU, staleness for each mix; and what a miss costs."""
+    with a_moving_shop(state_dir) as shop:
+        runs = {mix.name: (_run(shop, mix, None), _run(shop, mix, _cache(shop))) for mix in MIXES}
+        miss_us = _miss_us(shop)
+    return _result(runs, miss_us)
+
+
+def _cache(shop: MovingShop) -> RankingCache:
+    return RankingCache(CacheSettings(), shop.clock)
+
+
+def _run(shop: MovingShop, mix: Mix, cache: RankingCache | None) -> Outcome:
+    outcome = Outcome()
+    asyncio.run(_visit(shop, mix, cache, outcome))
+    return outcome
+
+
+async def _visit(shop: MovingShop, mix: Mix, cache: RankingCache | None, outcome: Outcome) -> None:
+    shop.begin()
+    deps = shop.deps(cache)
+    anew = shop.anew(deps)
+    start_ms, changed_ms = shop.clock.now_ms, shop.clock.now_ms
+    known = list(shop.histories.of_shopper)
+    products = shop.tables.catalogue.product_ids[1:].tolist()
+    rng = np.random.default_rng(8)
+    for number, view in enumerate(views(mix, known, products, WARM_UP + CALLS, rng)):
+        shop.clock.now_ms = start_ms + view.at_ms
+        while shop.clock.now_ms - changed_ms >= _CHANGES_EVERY_MS:
+            changed_ms += _CHANGES_EVERY_MS
+            shop.systems.change(_PRICES, _SOLD_OUT)
+        ask = _ask(view, number, shop.clock.now_ms)
+        began_ns = time.process_time_ns()
+        answer = await recommend(ask, deps, _deadline(shop))
+        cpu_us = (time.process_time_ns() - began_ns) / 1e3
+        await asyncio.sleep(0)  # questions to the systems that nobody waited for
+        if number >= WARM_UP:
+            _judge(outcome, shop, answer, cpu_us)
+            if answer.cache.status is not CacheStatus.MISS and cache is not None:
+                await _compare(outcome, shop, answer, anew)
+        if view.logs_event and len(answer.slate):
+            shop.histories.add(_event(view, shop, answer, number))
+    await deps.offers.close()
+
+
+def _deadline(shop: MovingShop) -> Deadline:
+    return Deadline(shop.clock, start_s=shop.clock(), total_s=10.0, reserve_s=0.0)
+
+
+def _ask(view: View, number: int, now_ms: int) -> Ask:
+    product = (view.product,) if view.product else ()
+    return Ask(
+        request_id=f"view-{number}",
+        shopper=view.shopper,
+        session_id=view.session,
+        context=Context(now_ms, 0, placement=view.placement, device=view.device, country="DE"),
+        page_size=PAGE,
+        page=None,
+        recent_events=(),
+        context_product_ids=product if view.placement == "product" else (),
+        cart_product_ids=product if view.placement == "cart" else (),
+        exclude_product_ids=frozenset(),
+        filter=None,
+        strict_filtering=False,
+        diversity=0.0,
+        explain=False,
+    )
+
+
+def _event(view: View, shop: MovingShop, answer: Answer, number: int) -> ShopperEvent:
+    first = shop.tables.catalogue.product_ids[answer.slate.rows[0]]
+    return ShopperEvent(
+        idempotency_key=f"event-{number}",
+        type=EventType.CLICK,
+        shopper=view.shopper,
+        session_id=view.session,
+        product_id=view.product or str(first),
+        time_ms=shop.clock.now_ms,
+        quantity=1,
+        price_minor=0,
+        position=1,
+        value=0.0,
+        query="",
+        placement=view.placement,
+        device=view.device,
+        country="DE",
+        request_id=answer.ask.request_id,
+    )
+
+
+def _judge(outcome: Outcome, shop: MovingShop, answer: Answer, cpu_us: float) -> None:
+    """Holds what is shown against the truth of this moment."""
+    systems, now_ms, rows = shop.systems, shop.clock.now_ms, answer.slate.rows
+    outcome.cpu_us.append(cpu_us)
+    outcome.status.append(answer.cache.status)
+    if answer.cache.status in (CacheStatus.HIT, CacheStatus.PARTIAL):
+        outcome.ages_ms.append(answer.cache.age_ms)
+    wrong = answer.offers.price_minor[answer.slate.at] != systems.price_minor[rows]
+    outcome.wrong_prices += int(wrong.sum())
+    outcome.stale_prices += int((wrong & (now_ms - systems.price_changed_ms[rows] > _TTL_MS)).sum())
+    gone = (systems.units[rows] == 0) & (now_ms - systems.sold_out_ms[rows] > _TTL_MS)
+    outcome.stale_stock += int(gone.sum())
+    outcome.shown += rows.size
+    outcome.degraded += bool(answer.degraded)
+
+
+async def _compare(outcome: Outcome, shop: MovingShop, answer: Answer, anew: Deps) -> None:
+    """How much of a list from the cache a list made anew would have, exploration aside."""
+    if len(outcome.overlaps) >= _COMPARED:
+        return
+    fresh = await recommend(answer.ask, anew, _deadline(shop))
+    one, other = (a.slate.rows[~a.slate.explored] for a in (answer, fresh))
+    outcome.overlaps.append(np.isin(one, other).mean())
+
+
+def _miss_us(shop: MovingShop) -> float:
+    """What the cache adds to a call that it does not help."""
+    return float(np.median(asyncio.run(_with_less_without(shop))))
+
+
+async def _with_less_without(shop: MovingShop) -> list[float]:
+    """µs of CPU of calls that miss, less those of the same calls without a cache.
+
+    Both in turn, the one or the other first: whoever comes second finds the processor's caches
+    warm.
+    """
+    shop.begin()
+    cache = _cache(shop)
+    cached = shop.deps(cache)
+    anew = shop.anew(cached)
+    known = list(shop.histories.of_shopper)
+    products = shop.tables.catalogue.product_ids[1:].tolist()
+    rng = np.random.default_rng(9)
+    more_us = []
+    for number, view in enumerate(views(MIXES[0], known, products, PAIRS, rng)):
+        ask = _ask(view, number, shop.clock.now_ms)
+        cpu_us = {}
+        for deps in (cached, anew) if number % 2 else (anew, cached):
+            cache.kept.clear()
+            began_ns = time.process_time_ns()
+            answer = await recommend(ask, deps, _deadline(shop))
+            cpu_us[answer.cache.status] = (time.process_time_ns() - began_ns) / 1e3
+        more_us.append(cpu_us[CacheStatus.MISS] - cpu_us[CacheStatus.BYPASS])
+    await cached.offers.close()
+    return more_us[PAIRS // 10 :]
+
+
+def _result(runs: dict[str, tuple[Outcome, Outcome]], miss_us: float) -> Result:
+    first_without, first = next(iter(runs.values()))
+    stale = sum(with_.stale_prices + with_.stale_stock for _, with_ in runs.values())
+    hits = (CacheStatus.HIT, CacheStatus.PARTIAL)
+    ages_s = np.array(first.ages_ms or [0]) / 1e3
+    return Result(
+        name="cache",
+        figures={
+            "hit_rate": round(first.share(*hits), 4),
+            "partial_rate": round(first.share(CacheStatus.PARTIAL), 4),
+            "cpu_us_without": round(first_without.mean_us, 1),
+            "cpu_us_with": round(first.mean_us, 1),
+            "cpu_us_hit": round(first.cpu_of(CacheStatus.HIT), 1),
+            "cpu_us_partial": round(first.cpu_of(CacheStatus.PARTIAL), 1),
+            "cpu_us_miss": round(first.cpu_of(CacheStatus.MISS), 1),
+            "miss_extra_us": round(miss_us, 1),
+            "age_p50_s": round(percentile(ages_s, 50.0), 2),
+            "age_max_s": round(float(ages_s.max()), 2),
+            "stale_figures": stale,
+            "overlap@20": round(float(np.mean(first.overlaps or [np.nan])), 4),
+        },
+        checks=(
+            Check(
+                "prices and stock shown that were older than the systems' own time to live",
+                "0",
+                str(stale),
+                stale == 0,
+            ),
+            at_most("a call that misses, more than without a cache", miss_us, MISS_LIMIT_US, " µs"),
+        ),
+        grids=(
+            Grid(
+                f"{CALLS} calls of each mix, {_PRICES} prices and {_SOLD_OUT} stocks change a"
+                " second; CPU of the whole call in one process, models included",
+                (
+                    *("visits", "hit", "of them partial", "CPU a call without", "with"),
+                    *("a hit", "partial", "a miss", "age p50 / p99"),
+                ),
+                tuple(_row(name, *both) for name, both in runs.items()),
+            ),
+            Grid(
+                "What lists from the cache show",
+                (
+                    *("visits", "products shown", "price not true any more, with / without"),
+                    *("for longer than 2 s", "sold out for longer than 2 s", "as if made anew"),
+                ),
+                tuple(_truth_row(name, *both) for name, both in runs.items()),
+            ),
+        ),
+        notes=(
+            "A price can be up to 2 s old with and without the cache: for so long the answers of"
+            " the shop's systems count as current. As if made anew: share of the products of a"
+            " page from the cache, exploration aside, that the same call worked out anew shows.",
+        ),
+    )
+
+
+def _row(name: str, without: Outcome, with_: Outcome) -> tuple[str, ...]:
+    partial = with_.share(CacheStatus.PARTIAL)
+    ages_s = np.array(with_.ages_ms or [0]) / 1e3
+    each = [with_.cpu_of(status) for status in list(CacheStatus)[:3]]
+    return (
+        name,
+        f"{with_.share(CacheStatus.HIT) + partial:.1%}",
+        f"{partial:.1%}",
+        f"{without.mean_us / 1e3:.2f} ms",
+        f"{with_.mean_us / 1e3:.2f} ms",
+        *(f"{us / 1e3:.2f} ms" for us in each),
+        f"{percentile(ages_s, 50.0):.0f} / {percentile(ages_s, 99.0):.0f} s",
+    )
+
+
+def _truth_row(name: str, without: Outcome, with_: Outcome) -> tuple[str, ...]:
+    return (
+        name,
+        f"{with_.shown:,}",
+        f"{with_.wrong_prices} / {without.wrong_prices}",
+        str(with_.stale_prices),
+        str(with_.stale_stock),
+        f"{np.mean(with_.overlaps or [np.nan]):.1%}",
+    )
