@@ -8,8 +8,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 
 from serving.adapters.feedback_log import FeedbackLog, open_feedback_log
@@ -34,6 +34,7 @@ from serving.recommend.request import Answer, Ask, Degradation, Losses
 from serving.recommend.settings import StageBudgets
 from serving.releases import Releases, fill_histories
 from serving.rulebooks import RuleBooks
+from serving.rules_sharing import RuleSharing
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from shop.features import Context
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 _RECORD_S = 2.0  # a sync takes milliseconds; a disk that needs longer is failing
 _CANARY_S = 1.0  # the first calls load and compile: they are not held to the promise
 _CANARY_EVERY_S = 0.25
+_FIT_MS = 500  # 100 rules of a catalogue of a million: 0.3 s
 _WARM_ROWS = 20_000  # of the most popular products; at 500 in 5 ms this takes 0.2 s
 _WARM_AT_ONCE = 500
 _MODELS_LOST = frozenset({Degradation.FALLBACK_CANDIDATES, Degradation.NO_RANKING})
@@ -213,7 +215,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
         telemetry.watch_offers(deps.offers)
-        rule_books = RuleBooks(settings, telemetry)
+        rule_books = RuleBooks(settings, telemetry, sharing=stack.enter_context(_sharing(settings)))
         await rule_books.open(deps)
         yield Service(
             deps,
@@ -245,6 +247,24 @@ async def _open_histories(settings: Settings) -> AsyncIterator[HistoryStore]:
             LmdbHistories(settings.histories_dir, map_bytes=map_bytes, max_shoppers=max_shoppers)
         ) as lmdb_histories:
             yield lmdb_histories
+
+
+@contextmanager
+def _sharing(settings: Settings) -> Iterator[RuleSharing | None]:
+    if settings.rules.store == "file":
+        yield None
+        return
+    from serving.adapters.redis_rules import RedisRules  # as above
+
+    # Two looks of whoever just missed it, and the time to read and fit a book.
+    lead_ms = round(settings.rules.look_every_s * 2_000.0) + _FIT_MS
+    with closing(RedisRules(settings.redis)) as rules:
+        yield RuleSharing(
+            rules,
+            settings.offered_rules_file,
+            lambda: time.time_ns() // 1_000_000,
+            lead_ms=lead_ms,
+        )
 
 
 def _open_log(settings: Settings, histories: HistoryStore) -> FeedbackLog:
