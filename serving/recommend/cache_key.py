@@ -153,6 +153,8 @@ def _mask_digest(mask: NDArray[np.bool_]) -> bytes:
 
 
 def _rules_digest(rules: ActiveRules) -> bytes:
-    """Of what a search knows of rules: pins, and what it may find at all."""
+    """Of what a search knows of rules: pins, and what it may find at all. Empty: nothing."""
+    if not rules.pins and rules.allowed is None:
+        return b""
     pins = ",".join(str(pin.row) for pin in rules.pins).encode()
     return pins + b";" + (b"" if rules.allowed is None else _mask_digest(rules.allowed))

@@ -32,13 +32,13 @@ PRODUCTS = 40
 TIGHT = replace(  # few enough that what is sold out makes room for what was not ranked
     PLAIN,
     quotas=Quotas(
-        two_tower=12,
-        item_item=6,
-        history=4,
-        popular=4,
-        exploration=4,
-        candidates=14,
-        looked_up=20,
+        two_tower=8,
+        item_item=4,
+        history=2,
+        popular=2,
+        exploration=6,
+        candidates=18,
+        looked_up=22,
     ),
     exploration=ExplorationSettings(epsilon=0.5, slots=(2, 4)),
 )
@@ -49,6 +49,7 @@ class NoticingModels(Temper):
     """User tower and ranker whose answers change with anything they are told but ages."""
 
     salt: str = ""
+    asked: list[list[int]] = field(default_factory=list)  # rows, for every ranking
 
     async def user_vector(
         self, features: ShopperFeatures, *, timeout_s: float
@@ -69,6 +70,7 @@ class NoticingModels(Temper):
     ) -> NDArray[np.float32]:
         """[N, H], each from its own row and values alone, as the real ranker's."""
         await self.act()
+        self.asked.append(candidate_rows.tolist())
         seen = self._seen(features) + user_vector.tobytes()
         rows = zip(candidate_rows.tolist(), candidate_values, strict=True)
         each = [_drawn(seen + str(row).encode() + values.tobytes(), 4) for row, values in rows]
