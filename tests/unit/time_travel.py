@@ -31,7 +31,8 @@ class Time:
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Like `asyncio.run`, in this time."""
         with self.runner() as runner:
-            return runner.run(work)
+            # Not `runner.run`: on its way out it writes the whole result as a text.
+            return runner.get_loop().run_until_complete(work)
 
     def runner(self) -> asyncio.Runner:
         """A loop in this time, for whoever closes it."""
