@@ -157,6 +157,27 @@ def test_an_event_counts_in_the_very_next_call() -> None:
     assert status(replica) is MISS
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"product_ids": ("p7", "p8")},
+        {"event_codes": np.array([2, 3])},
+        {"times_ms": np.array([START_MS - 7_200_000, START_MS - 3_600_001])},
+        {"session_ids": ("session-0", "session-1")},
+        {"segment": "loyal"},
+        {"country": "FR"},
+        {"device": "desktop"},
+    ],
+    ids=str,
+)
+def test_shoppers_of_whom_anything_else_is_known_do_not_share(changes: dict[str, Any]) -> None:
+    ask = replace(PLAIN, context=a_context(device=""))
+    replica = warm(ask)
+    known = replica.shop.histories.of_shopper
+    known["s2"] = replace(known["s1"], **changes)
+    assert status(replica, replace(ask, shopper="s2")) is MISS
+
+
 def test_shoppers_of_whom_the_same_is_known_share() -> None:
     replica = warm(replace(PLAIN, shopper=""))
     assert status(replica, replace(PLAIN, shopper="new", session_id="x")) is HIT
