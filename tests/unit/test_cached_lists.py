@@ -178,6 +178,12 @@ def test_shoppers_of_whom_anything_else_is_known_do_not_share(changes: dict[str,
     assert status(replica, replace(ask, shopper="s2")) is MISS
 
 
+def test_what_the_page_is_about_counts_though_it_was_clicked_and_is_left_out_anyway() -> None:
+    ask = replace(PLAIN, session_id="session-0")  # in which s1 has clicked p7 and p9
+    replica = warm(replace(ask, exclude_product_ids=frozenset({"p7"})))
+    assert status(replica, replace(ask, context_product_ids=("p7",))) is MISS
+
+
 def test_shoppers_of_whom_the_same_is_known_share() -> None:
     replica = warm(replace(PLAIN, shopper=""))
     assert status(replica, replace(PLAIN, shopper="new", session_id="x")) is HIT
