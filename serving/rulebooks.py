@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _PREPARE_AHEAD_MS = 60_000  # a campaign's first calls find its rules worked out
 _MAX_TOLD = 20
+_NOT_SHARED = "cannot be shared with the other replicas"
 
 
 class RuleBooks:
@@ -136,11 +137,12 @@ class RuleBooks:
         try:
             news = await asyncio.to_thread(sharing.news)
         except DependencyError as error:
-            fault = f"cannot be shared with the other replicas: {error}"
-            if fault not in self._faults:
-                self._refuse(RuleBookRejected(str(self._file.path), (fault,)))
+            fault = f"{_NOT_SHARED}: {error}"
+            if not any(_NOT_SHARED in each for each in self._faults):
+                self._faults = (*self._faults, fault)
+                logger.error("the rule book before stays: %s", fault)
             return
-        self._faults = tuple(each for each in self._faults if "cannot be shared" not in each)
+        self._faults = tuple(each for each in self._faults if _NOT_SHARED not in each)
         book = None if news is None else await self._usable(sharing, news)
         if news is None or book is None:
             return

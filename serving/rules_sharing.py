@@ -7,12 +7,15 @@ is shared is lost, replicas put back what they go by; the highest epoch stays.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from serving.adapters.rule_files import RuleText, keep_copy
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,11 @@ class RuleSharing:
         return min(max(0, book.from_ms - self._now_ms()), self._lead_ms) / 1000.0
 
     def _note_offer(self, text: RuleText) -> None:
-        self._offered_file.parent.mkdir(parents=True, exist_ok=True)
-        keep_copy(f"{text.sha256}\n".encode(), self._offered_file)
+        try:
+            self._offered_file.parent.mkdir(parents=True, exist_ok=True)
+            keep_copy(f"{text.sha256}\n".encode(), self._offered_file)
+        except OSError as error:
+            logger.error("the next start will publish this file again: %s", error)
 
 
 def sha256_of(raw: bytes) -> str:

@@ -33,6 +33,7 @@ from shop.features import FeatureSchema
 _MEGABYTE = 1_000_000
 _CLOCK_SLACK_MS = 1_000  # replicas read their clocks a little apart
 _MOST_WRITES = 64  # under way to what is shared; beyond them a record stays at home
+_WRITE_S = 0.1  # nobody waits for it; ten times what a busy server takes
 _FAILURES, _OPEN_S = 5, 1.0  # in a row; then one probe a second
 
 
@@ -141,9 +142,10 @@ class RankingCache:
     async def _from_shared(
         self, key: bytes, shape: Shape, now_ms: int, within_s: float
     ) -> Ranking | None:
-        if self.shared is None or not self._breaker.allows():
-            return None
         timeout_s = min(within_s, self.settings.redis_ms / 1000.0)
+        # A call without time says nothing of the server: the breaker does not hear of it.
+        if self.shared is None or timeout_s <= 0.0 or not self._breaker.allows():
+            return None
         answered = False
         try:
             async with asyncio.timeout(timeout_s):
@@ -187,6 +189,3 @@ class RankingCache:
             self.counts.shared_failures += 1
         finally:
             self._breaker.note(succeeded=answered)
-
-
-_WRITE_S = 0.1  # nobody waits for it; ten times what a busy server takes

@@ -22,6 +22,7 @@ from shop.active_rules import ActiveRules
 from shop.events import History
 from shop.features import ShopperFeatures
 from shop.filters import Filter
+from shop.normal_form import normal_query
 
 if TYPE_CHECKING:  # a call holds its release's keys
     from serving.recommend.call import Call
@@ -48,6 +49,7 @@ KEYED = frozenset(
         "filter",
         "strict_filtering",
         "promotions",
+        "query",  # by its words
         "page_size",  # where it decides how many are looked for
     }
 )
@@ -87,6 +89,8 @@ class Keys:
         )
         if ask.filter is not None or ask.promotions:
             _put(digest, *self._wishes(call))
+        if ask.query:
+            _put(digest, b"query", normal_query(ask.query).encode(errors="replace"))
         found: bytes = digest.digest()
         return found
 

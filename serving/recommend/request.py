@@ -87,6 +87,7 @@ class Ask:
     boosts: tuple[Boost, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     return_fields: frozenset[str] = frozenset()  # of a product in the reply; none = all
+    query: str = ""  # of the search placement
 
     def fingerprint(self) -> bytes:
         """What must stay the same from page to page."""

@@ -130,6 +130,14 @@ def test_a_filter_is_known_by_what_it_lets_through() -> None:
     assert status(replica, replace(filtered, page_size=6)) is MISS
 
 
+def test_queries_of_the_same_words_share() -> None:
+    searched = replace(PLAIN, query="Summer dresses")
+    replica = warm(searched)
+    assert status(replica, replace(PLAIN, query="dresses  SUMMER")) is HIT
+    assert status(replica, replace(PLAIN, query="winter dresses")) is MISS
+    assert status(replica) is MISS
+
+
 def test_a_price_that_comes_to_match_a_filter_makes_another_list() -> None:
     filtered = replace(PLAIN, filter=parse_filter("price < 15"), strict_filtering=True)
     replica = warm(filtered)
