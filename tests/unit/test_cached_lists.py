@@ -231,6 +231,24 @@ def test_the_same_price_by_a_reduction_is_another_offer() -> None:
     assert status(replica) is PARTIAL
 
 
+def test_what_is_ranked_anew_is_ranked_with_all_that_is_known_of_it() -> None:
+    replica = warm()
+    for product, price in replica.shop.pricing.price_minor.items():
+        replica.shop.pricing.price_minor[product] = round(price * 1.1)
+    replica.shop.time.pass_ms(2_500)
+    assert status(replica) is PARTIAL  # and as if made anew, with item–item scores
+
+
+def test_what_was_not_ranked_gets_nobody_elses_probability() -> None:
+    replica = a_replica()
+    prices = replica.shop.pricing.price_minor
+    prices.update(dict.fromkeys(prices, 2_000))
+    shown = replica.shop.shown(answer(replica))
+    replica.shop.inventory.units.update(dict.fromkeys(shown, 0))
+    replica.shop.time.pass_ms(2_500)
+    assert status(replica) is PARTIAL
+
+
 def test_what_is_sold_out_is_not_shown_and_what_steps_in_is_ranked() -> None:
     replica = warm()
     gone = replica.shop.shown(answer(replica))[:2]
