@@ -15,27 +15,23 @@ import numpy as np
 
 from loadtest.benchmarks.moving_shop import MovingShop, a_moving_shop
 from loadtest.benchmarks.result import Check, Grid, Result, at_most
-from loadtest.benchmarks.visits import Mix, View, views
+from loadtest.benchmarks.visits import Mix, ask_of, event_of, views
 from loadtest.histogram import percentile
-from serving.deadline import Deadline
 from serving.recommend.cache import RankingCache
 from serving.recommend.cache_settings import CacheSettings
 from serving.recommend.call import Call, Deps
 from serving.recommend.candidates import find_candidates
 from serving.recommend.history import read_history
 from serving.recommend.pipeline import recommend
-from serving.recommend.ports import ShopperEvent
 from serving.recommend.ranking import rank
 from serving.recommend.recall import recalled
-from serving.recommend.request import Answer, Ask, CacheStatus
+from serving.recommend.request import Answer, CacheStatus
 from serving.recommend.slate import keep_eligible
-from shop.events import EventType
-from shop.features import Context, shopper_features
+from shop.features import shopper_features
 
 CALLS, WARM_UP = 2_000, 300
 _SAMPLES, _ROUNDS = 20, 500  # calls, and how often each is looked at
 MISS_LIMIT_US = 60.0
-PAGE = 20
 _COMPARED = 400  # hits that are worked out anew, to see what was given away
 _CHANGES_EVERY_MS = 1_000
 _PRICES, _SOLD_OUT = 1, 1  # each second: one price of 6,000 products is 14 a day for every product
@@ -108,9 +104,9 @@ async def _visit(shop: MovingShop, mix: Mix, cache: RankingCache | None, outcome
         while shop.clock.now_ms - changed_ms >= _CHANGES_EVERY_MS:
             changed_ms += _CHANGES_EVERY_MS
             shop.systems.change(_PRICES, _SOLD_OUT)
-        ask = _ask(view, number, shop.clock.now_ms)
+        ask = ask_of(view, number, shop.clock.now_ms)
         began_ns = time.process_time_ns()
-        answer = await recommend(ask, deps, _deadline(shop))
+        answer = await recommend(ask, deps, shop.deadline())
         cpu_us = (time.process_time_ns() - began_ns) / 1e3
         await asyncio.sleep(0)  # questions to the systems that nobody waited for
         if number >= WARM_UP:
@@ -118,53 +114,8 @@ async def _visit(shop: MovingShop, mix: Mix, cache: RankingCache | None, outcome
             if answer.cache.status is not CacheStatus.MISS and cache is not None:
                 await _compare(outcome, shop, answer, anew)
         if view.logs_event and len(answer.slate):
-            shop.histories.add(_event(view, shop, answer, number))
+            shop.histories.add(event_of(view, answer, shop.tables.catalogue, number))
     await deps.offers.close()
-
-
-def _deadline(shop: MovingShop) -> Deadline:
-    return Deadline(shop.clock, start_s=shop.clock(), total_s=10.0, reserve_s=0.0)
-
-
-def _ask(view: View, number: int, now_ms: int) -> Ask:
-    product = (view.product,) if view.product else ()
-    return Ask(
-        request_id=f"view-{number}",
-        shopper=view.shopper,
-        session_id=view.session,
-        context=Context(now_ms, 0, placement=view.placement, device=view.device, country="DE"),
-        page_size=PAGE,
-        page=None,
-        recent_events=(),
-        context_product_ids=product if view.placement == "product" else (),
-        cart_product_ids=product if view.placement == "cart" else (),
-        exclude_product_ids=frozenset(),
-        filter=None,
-        strict_filtering=False,
-        diversity=0.0,
-        explain=False,
-    )
-
-
-def _event(view: View, shop: MovingShop, answer: Answer, number: int) -> ShopperEvent:
-    first = shop.tables.catalogue.product_ids[answer.slate.rows[0]]
-    return ShopperEvent(
-        idempotency_key=f"event-{number}",
-        type=EventType.CLICK,
-        shopper=view.shopper,
-        session_id=view.session,
-        product_id=view.product or str(first),
-        time_ms=shop.clock.now_ms,
-        quantity=1,
-        price_minor=0,
-        position=1,
-        value=0.0,
-        query="",
-        placement=view.placement,
-        device=view.device,
-        country="DE",
-        request_id=answer.ask.request_id,
-    )
 
 
 def _judge(outcome: Outcome, shop: MovingShop, answer: Answer, cpu_us: float) -> None:
@@ -189,7 +140,7 @@ async def _compare(outcome: Outcome, shop: MovingShop, answer: Answer, anew: Dep
     """How much of a list from the cache a list made anew would have, exploration aside."""
     if len(outcome.overlaps) >= _COMPARED:
         return
-    fresh = await recommend(answer.ask, anew, _deadline(shop))
+    fresh = await recommend(answer.ask, anew, shop.deadline())
     one, other = (a.slate.rows[~a.slate.explored] for a in (answer, fresh))
     outcome.overlaps.append(np.isin(one, other).mean())
 
@@ -209,9 +160,9 @@ async def _rounds(shop: MovingShop) -> list[float]:
     rng = np.random.default_rng(9)
     more_us: list[float] = []
     for number, view in enumerate(views(MIXES[0], known, products, _SAMPLES, rng)):
-        ask = _ask(view, number, shop.clock.now_ms)
-        call = Call.of(ask, cached, _deadline(shop))
-        bare = Call.of(ask, shop.anew(cached), _deadline(shop))
+        ask = ask_of(view, number, shop.clock.now_ms)
+        call = Call.of(ask, cached, shop.deadline())
+        bare = Call.of(ask, shop.anew(cached), shop.deadline())
         past = await read_history(call)
         features = shopper_features(past.history, past.context, shop.tables.schema)
         found = await find_candidates(call, past, features)

@@ -19,6 +19,7 @@ from loadtest.current import current_folder, current_manifest
 from serving.adapters.faiss import load_index
 from serving.adapters.history_records import extended, imported
 from serving.adapters.release_files import load_tables
+from serving.deadline import Deadline
 from serving.recommend.cache import RankingCache
 from serving.recommend.call import Deps
 from serving.recommend.feed_ports import PriceFeeds
@@ -171,6 +172,10 @@ class MovingShop:
         return Deps(
             self.histories, loaded, offers, _NotLogged(), settings, self.clock, feeds, cache=cache
         )
+
+    def deadline(self) -> Deadline:
+        """Time enough: simulated time stands still during a call."""
+        return Deadline(self.clock, start_s=self.clock(), total_s=10.0, reserve_s=0.0)
 
     def anew(self, deps: Deps) -> Deps:
         """The same, with the same memory of prices and stock, but without its cache."""

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from serving.recommend.ports import ShopperEvent
+from serving.recommend.request import Answer, Ask
+from shop.catalogue import Catalogue
+from shop.events import EventType
+from shop.features import Context
+
 _OPEN_VISITS = 200  # shoppers in the shop at a time
+_PAGE_SIZE = 20
 _PAGES = 5.0  # of a visit
 _BETWEEN_S = 20.0  # two pages of a visit
 _ZIPF_EXPONENT = 0.8  # as in loadtest.traffic
@@ -106,3 +113,46 @@ def _zipf(size: int, rng: np.random.Generator) -> int:
     """A rank below `size`, the first ones often."""
     power = 1.0 - _ZIPF_EXPONENT
     return int(((size**power - 1.0) * rng.random() + 1.0) ** (1.0 / power)) - 1
+
+
+def ask_of(view: View, number: int, now_ms: int) -> Ask:
+    """What the page asks for."""
+    product = (view.product,) if view.product else ()
+    return Ask(
+        request_id=f"view-{number}",
+        shopper=view.shopper,
+        session_id=view.session,
+        context=Context(now_ms, 0, placement=view.placement, device=view.device, country="DE"),
+        page_size=_PAGE_SIZE,
+        page=None,
+        recent_events=(),
+        context_product_ids=product if view.placement == "product" else (),
+        cart_product_ids=product if view.placement == "cart" else (),
+        exclude_product_ids=frozenset(),
+        filter=None,
+        strict_filtering=False,
+        diversity=0.0,
+        explain=False,
+    )
+
+
+def event_of(view: View, answer: Answer, catalogue: Catalogue, number: int) -> ShopperEvent:
+    """A click on what the page is about, else on the first product of its list."""
+    first = catalogue.product_ids[answer.slate.rows[0]]
+    return ShopperEvent(
+        idempotency_key=f"event-{number}",
+        type=EventType.CLICK,
+        shopper=view.shopper,
+        session_id=view.session,
+        product_id=view.product or str(first),
+        time_ms=answer.ask.context.now_ms,
+        quantity=1,
+        price_minor=0,
+        position=1,
+        value=0.0,
+        query="",
+        placement=view.placement,
+        device=view.device,
+        country="DE",
+        request_id=answer.ask.request_id,
+    )
