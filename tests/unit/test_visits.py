@@ -1,5 +1,6 @@
 """Visits of the cache benchmark: in time, and as alike from page to page as their mix says."""
 
+import itertools
 from collections import defaultdict
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ def reloaded(seen: list[View]) -> float:
     by_visit: dict[str, list[View]] = defaultdict(list)
     for view in seen:
         by_visit[view.session].append(view)
-    pairs = [(one, two) for visit in by_visit.values() for one, two in zip(visit, visit[1:])]  # noqa: B905
+    pairs = [(one, two) for visit in by_visit.values() for one, two in itertools.pairwise(visit)]
     about = [(one, two) for one, two in pairs if one.placement == "product"]
     return sum(one.product == two.product for one, two in about) / len(about)
 
