@@ -264,6 +264,7 @@ class _Handling:
             "release": reply.release,
             "scored": reply.scored_count,
             "shown": len(reply.items),
+            "cache": reply.cache_status,
             "stage_ms": {stage: round(ms, 2) for stage, ms in reply.stage_ms.items()},
             "degraded": [f"{d.stage}:{d.reason}" for d in reply.degraded],
         }

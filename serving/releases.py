@@ -24,6 +24,7 @@ from serving.adapters.release_files import (
 )
 from serving.adapters.release_search import ReleaseSearch, load_search
 from serving.adapters.triton import TritonModels
+from serving.recommend.cache import RankingCache
 from serving.recommend.call import Deps
 from serving.recommend.feed_ports import PriceFeeds
 from serving.recommend.feeds import FeedCache
@@ -51,12 +52,14 @@ class Releases:
         histories: HistoryStore,
         log: ImpressionLog,
         surroundings: Surroundings,
+        cache: RankingCache | None = None,
     ) -> None:
         self._settings = settings
         self._key = key
         self._histories = histories
         self._log = log
         self._surroundings = surroundings
+        self._cache = cache
         self._seen = ""  # what CURRENT named when it was last acted upon
         self._serving = AsyncExitStack()
         self._next = AsyncExitStack()
@@ -137,6 +140,7 @@ class Releases:
             time.monotonic,
             feeds,
             surroundings=self._surroundings,
+            cache=self._cache,
         )
 
     def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex, str, ReleaseSearch | None]:

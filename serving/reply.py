@@ -9,14 +9,13 @@ import numpy as np
 
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.paging import check_release
-from serving.recommend.request import Answer, Ask
+from serving.recommend.request import Answer, Ask, CacheStatus
 from serving.search_reply import encode_search
 from shop.candidates import Source, source_bits
 from shop.catalogue import Catalogue
 from shop.tokens import Attribution, encode_attribution, encode_page
 
 _SOURCE_NAMES = tuple(source.name.lower() for source in Source)
-_CACHE_STATUS = "BYPASS"  # answers are not cached yet: events count in the very next call
 # Why a product is there, by the sources that proposed it; the first of these decides.
 _REASON_OF = (
     (Source.TWO_TOWER, pb.PERSONALISED),
@@ -53,7 +52,7 @@ def encode_answer(
         degraded=degraded_of(answer),
         next_page_token=_next_page_token(answer, token_key),
         stage_ms=answer.stage_ms,
-        cache_status=_CACHE_STATUS,
+        cache_status=answer.cache.status.value,
         release=answer.release,
         missing_product_ids=answer.missing_product_ids,
         request_id=ask.request_id,
@@ -102,7 +101,7 @@ def encode_valid(ask: Ask, release: str, catalogue: Catalogue) -> pb.RecommendRe
         missing_product_ids=ask.not_among(catalogue.row_of),
         request_id=ask.request_id,
         currency=catalogue.currency,
-        cache_status=_CACHE_STATUS,
+        cache_status=CacheStatus.BYPASS.value,
     )
 
 

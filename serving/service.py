@@ -8,8 +8,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,6 +18,7 @@ from serving.adapters.history_store import HistoryStore
 from serving.adapters.key_files import read_key, read_or_create_key
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.log_segments import log_name
+from serving.caches import open_cache
 from serving.codec import Decoder
 from serving.context_feeds import follow_surroundings
 from serving.deadline import Deadline
@@ -36,6 +37,7 @@ from serving.recommend.rerank import RerankAnswer, RerankAsk, rerank
 from serving.recommend.settings import StageBudgets
 from serving.releases import Releases, fill_histories
 from serving.rulebooks import RuleBooks
+from serving.rules_sharing import RuleSharing
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from shop.features import Context
@@ -45,6 +47,7 @@ logger = logging.getLogger(__name__)
 _RECORD_S = 2.0  # a sync takes milliseconds; a disk that needs longer is failing
 _CANARY_S = 1.0  # the first calls load and compile: they are not held to the promise
 _CANARY_EVERY_S = 0.25
+_FIT_MS = 500  # 100 rules of a catalogue of a million: 0.3 s
 _WARM_ROWS = 20_000  # of the most popular products; at 500 in 5 ms this takes 0.2 s
 _WARM_AT_ONCE = 500
 _MODELS_LOST = frozenset({Degradation.FALLBACK_CANDIDATES, Degradation.NO_RANKING})
@@ -147,7 +150,9 @@ class Service:
     async def warm_up(self) -> None:
         """Returns after a list made by both models, with every price asked. Tries until then."""
         await self._warm_offers()
-        unlogged = replace(self, deps=replace(self.deps, impressions=_NotLogged()))
+        # Without the cache: a list from there says nothing of the models.
+        deps = replace(self.deps, impressions=_NotLogged(), cache=None)
+        unlogged = replace(self, deps=deps)
         said: tuple[str, ...] = ()
         while True:
             answer = await unlogged.recommend(
@@ -223,16 +228,19 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         await asyncio.to_thread(fill_histories, settings, release_key, histories)
         log = stack.enter_context(closing(_open_log(settings, histories)))
         surroundings = await stack.enter_async_context(follow_surroundings(settings))
-        releases = Releases(settings, release_key, histories, log, surroundings)
+        cache = await stack.enter_async_context(open_cache(settings))
+        releases = Releases(settings, release_key, histories, log, surroundings, cache)
         stack.push_async_callback(releases.close)
         telemetry = Telemetry()
         telemetry.watch_feedback(log)
+        telemetry.watch_cache(cache)
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
         telemetry.watch_offers(deps.offers)
-        shop_clock = partial(shop_now_ms, settings.clock_offset_ms)
-        rule_books = RuleBooks(settings, telemetry, shop_clock)
         telemetry.watch_surroundings(surroundings)
+        shop_clock = partial(shop_now_ms, settings.clock_offset_ms)
+        sharing = stack.enter_context(_sharing(settings))
+        rule_books = RuleBooks(settings, telemetry, shop_clock, sharing)
         await rule_books.open(deps)
         yield Service(
             deps,
@@ -265,6 +273,24 @@ async def _open_histories(settings: Settings) -> AsyncIterator[HistoryStore]:
             LmdbHistories(settings.histories_dir, map_bytes=map_bytes, max_shoppers=max_shoppers)
         ) as lmdb_histories:
             yield lmdb_histories
+
+
+@contextmanager
+def _sharing(settings: Settings) -> Iterator[RuleSharing | None]:
+    if settings.rules.store == "file":
+        yield None
+        return
+    from serving.adapters.redis_rules import RedisRules  # as above
+
+    # Two looks of whoever just missed it, and the time to read and fit a book.
+    lead_ms = round(settings.rules.look_every_s * 2_000.0) + _FIT_MS
+    with closing(RedisRules(settings.redis)) as rules:
+        yield RuleSharing(
+            rules,
+            settings.offered_rules_file,
+            lambda: time.time_ns() // 1_000_000,
+            lead_ms=lead_ms,
+        )
 
 
 def _open_log(settings: Settings, histories: HistoryStore) -> FeedbackLog:

@@ -142,10 +142,13 @@ class RulesSettings:
     # Inside the state folder, unless the path is absolute. Without this file there are no rules; a
     # file that was named here must be there.
     file: Path = Path("rules.toml")
+    # file: replicas go by the file that each of them sees. redis: they agree on one book there; a
+    # machine's file that changes is published to all, and they turn to it at once.
+    store: Literal["file", "redis"] = "file"
     look_every_s: float = 1.0  # one stat; a change holds once it was seen twice, within two seconds
 
     def __post_init__(self) -> None:
-        _require(self.look_every_s > 0, "look_every_s: must be above 0")
+        _require(0 < self.look_every_s <= 60, "look_every_s: must be above 0, at most 60")
 
     @property
     def is_named(self) -> bool:
@@ -177,6 +180,14 @@ class Settings:
         _require(
             self.histories.store != "redis" or bool(self.redis.url),
             "redis.url: must be given if histories.store is redis",
+        )
+        _require(
+            self.recommend.cache.store != "redis" or bool(self.redis.url),
+            "redis.url: must be given if recommend.cache.store is redis",
+        )
+        _require(
+            self.rules.store != "redis" or bool(self.redis.url),
+            "redis.url: must be given if rules.store is redis",
         )
 
     @property
@@ -213,6 +224,11 @@ class Settings:
     def accepted_rules_file(self) -> Path:
         """A copy of the last book that was accepted; the start falls back on it."""
         return self.state_dir / "rules.accepted.toml"
+
+    @property
+    def offered_rules_file(self) -> Path:
+        """The digest of the rule book that was last published from here."""
+        return self.state_dir / "run" / "rules.offered"
 
     @property
     def logs_dir(self) -> Path:

@@ -21,12 +21,15 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from serving.adapters.feedback_log import FeedbackLog
+from serving.cache_metrics import CacheCollector
+from serving.recommend.cache import RankingCache
 from serving.recommend.lookups import OfferCache
 from serving.recommend.prices import PriceAnswer
-from serving.recommend.request import Answer, Degradation, Stage
+from serving.recommend.request import Answer, CacheStatus, Degradation, Stage
 from serving.recommend.surroundings import Surroundings
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
+_AGE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 900.0)
 METHODS = ("Recommend", "RecommendMany", "Rerank", "LogEvents", "SuggestPrice")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
@@ -59,6 +62,16 @@ class Telemetry:
         self._degradations = {reason: degradations.labels(reason.value) for reason in Degradation}
         self._prices = Counter(
             "vitrine_price_suggestions", "Suggested prices by outcome", ("outcome",), **self._here
+        )
+        lists = Counter(
+            "vitrine_cache_lists", "Lists by what the cache did for them", ("status",), **self._here
+        )
+        self._cache_status = {each: lists.labels(each.value) for each in CacheStatus}
+        self._cache_age = Histogram(
+            "vitrine_cache_age_seconds",
+            "Age of the rankings that lists were made from",
+            buckets=_AGE_SECONDS,
+            **self._here,
         )
         self._empty = Counter("vitrine_empty_answers", "Lists without a product", **self._here)
         self._in_flight = Gauge("vitrine_calls_in_flight", "Calls under way", **self._here)
@@ -100,6 +113,9 @@ class Telemetry:
             self._degradations[reason].inc()
         if len(answer.slate) == 0:
             self._empty.inc()
+        self._cache_status[answer.cache.status].inc()
+        if answer.cache.status in (CacheStatus.HIT, CacheStatus.PARTIAL):
+            self._cache_age.observe(answer.cache.age_ms / 1000.0)
 
     def suggested(self, answer: PriceAnswer) -> None:
         """Prices were suggested."""
@@ -141,6 +157,10 @@ class Telemetry:
     def watch_surroundings(self, surroundings: Surroundings) -> None:
         """Shows whether weather and search trends are known."""
         self.registry.register(_SurroundingsState(surroundings))
+
+    def watch_cache(self, cache: RankingCache) -> None:
+        """Shows the cache's own counts."""
+        self.registry.register(CacheCollector(cache))
 
     def serve_metrics(self, host: str, port: int) -> int:
         """Answers `/metrics` on `host`; the port it got. Raises OSError if the port is taken."""

@@ -24,6 +24,7 @@ TITLES = {
     "fanout": "Five back-ends asked at once",
     "backends": "Back-ends slow, wrong and dead",
     "filters": "Filtered search",
+    "cache": "Rankings kept for calls that come again",
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "quality": "Lists against the truth of the world",

@@ -244,6 +244,23 @@ class MemorySupply(Temper):
 
 
 @dataclass(slots=True, eq=False)
+class MemoryRankings(Temper):
+    """What replicas share, in a dictionary. Keeps it for ever: readers must look at its age."""
+
+    records: dict[bytes, bytes] = field(default_factory=dict)
+
+    async def read(self, key: bytes, *, timeout_s: float) -> bytes | None:
+        """None for what nobody wrote."""
+        await self.act()
+        return self.records.get(key)
+
+    async def write(self, key: bytes, record: bytes, *, ttl_ms: int) -> None:
+        """Keeps it."""
+        await self.act()
+        self.records[key] = record
+
+
+@dataclass(slots=True, eq=False)
 class MemoryImpressionLog:
     """Impressions and events in lists."""
 

@@ -133,7 +133,7 @@ class Beside:
             deps.release.tables.catalogue.product_ids.size,
             count,
             allowed,
-            self.call.generator,
+            self.call.pool_generator(),
             fresh=self._fresh_rows() if share else None,
             fresh_share=share,
         )

@@ -11,6 +11,8 @@ from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 from serving.deadline import Clock, Deadline, StageTimes
+from serving.recommend.cache import RankingCache
+from serving.recommend.cache_key import Keys
 from serving.recommend.feeds import FeedCache
 from serving.recommend.filter_masks import FilterMasks
 from serving.recommend.lookups import OfferCache
@@ -38,9 +40,11 @@ class Deps:
     feeds: FeedCache  # of this release
     rules: RulesInForce = field(default_factory=RulesInForce)  # of this release
     surroundings: Surroundings = field(default_factory=lambda: Surroundings(time.monotonic))
+    cache: RankingCache | None = None  # of all releases; None: every list is worked out anew
     popularity: Popularity = field(init=False)
     product_warmth: NDArray[np.float32] = field(init=False)  # [R]
     filter_masks: FilterMasks = field(init=False)
+    keys: Keys = field(init=False)  # under which the cache knows this release's rankings
 
     def __post_init__(self) -> None:
         tables = self.release.tables
@@ -52,6 +56,8 @@ class Deps:
         object.__setattr__(self, "product_warmth", warmth)
         masks = FilterMasks(tables.catalogue, self.offers, ttl_ms=self.settings.offers.price.ttl_ms)
         object.__setattr__(self, "filter_masks", masks)
+        keys = Keys(tables.release, tables.version, self.settings.quotas)
+        object.__setattr__(self, "keys", keys)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +69,9 @@ class Call:
     deadline: Deadline
     losses: Losses
     times: StageTimes
-    generator: np.random.Generator  # from the request id: the same id explores alike
+    # From the request id, so that the same id explores alike, whether or not its candidates were
+    # kept: what draws candidates has a generator of its own.
+    generator: np.random.Generator
     # Rows to leave out: what the caller named, and what the page or the cart shows anyway.
     excluded_rows: NDArray[np.int64]
     rules: ActiveRules | None  # of the book in force when the call began; None: no rule is for it
@@ -72,7 +80,6 @@ class Call:
     @staticmethod
     def of(ask: Ask, deps: Deps, deadline: Deadline) -> "Call":
         """A call that begins now."""
-        generator = np.random.Generator(np.random.PCG64(_Digest(ask.request_id)))  # type: ignore[arg-type]  # numpy takes any ISeedSequence
         times, losses = StageTimes(deps.clock), Losses()
         return Call(
             ask,
@@ -80,7 +87,7 @@ class Call:
             deadline,
             losses,
             times,
-            generator,
+            _generator(ask.request_id),
             _excluded_rows(ask, deps),
             deps.rules.for_call(ask, deps.surroundings, losses),
         )
@@ -107,6 +114,10 @@ class Call:
         """Milliseconds per stage so far, and in total."""
         return self.times.by_stage() | {Stage.TOTAL.value: self.times.total_ms()}
 
+    def pool_generator(self) -> np.random.Generator:
+        """Draws what there is to explore. From the request id too, but for another purpose."""
+        return _generator(f"{self.ask.request_id} pool")
+
     def missing_product_ids(self) -> tuple[str, ...]:
         """Products named in the request that the catalogue does not know, each once."""
         return self.ask.not_among(self.deps.release.tables.catalogue.row_of)
@@ -122,11 +133,15 @@ def _excluded_rows(ask: Ask, deps: Deps) -> NDArray[np.int64]:
     return np.array(sorted({known[each] for each in ids if each in known}), dtype=np.int64)
 
 
-class _Digest(ISeedSequence):
-    """The request id's digest as a seed. numpy's own spreads weak seeds out, for 15 µs a call."""
+def _generator(seed: str) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(_Digest(seed)))  # type: ignore[arg-type]  # numpy takes any ISeedSequence
 
-    def __init__(self, request_id: str) -> None:
-        self._words = hashlib.blake2b(request_id.encode(), digest_size=32).digest()
+
+class _Digest(ISeedSequence):
+    """A text's digest as a seed. numpy's own spreads weak seeds out, for 15 µs a call."""
+
+    def __init__(self, text: str) -> None:
+        self._words = hashlib.blake2b(text.encode(), digest_size=32).digest()
 
     def generate_state(self, n_words: int, dtype: Any = np.uint64) -> NDArray[Any]:
         """The first words of the digest: PCG64 asks for all four."""

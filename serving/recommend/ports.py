@@ -281,6 +281,18 @@ class EventStore(Protocol):
         ...
 
 
+class SharedRankings(Protocol):
+    """What replicas share of the rankings they found. Losing it costs work, never an answer."""
+
+    async def read(self, key: bytes, *, timeout_s: float) -> bytes | None:
+        """The record that some replica wrote under this key; None if it is not there any more."""
+        ...
+
+    async def write(self, key: bytes, record: bytes, *, ttl_ms: int) -> None:
+        """Keeps it for `ttl_ms` at most."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleaseTables:
     """The tables of the active release that live in the gateway's memory."""

@@ -44,12 +44,22 @@ class Degradation(StrEnum):
     RELAXED_SEARCH = "RELAXED_SEARCH"
 
 
+class CacheStatus(StrEnum):
+    """What the cache did for a list; `cache_status` in the reply."""
+
+    HIT = "HIT"  # nothing was searched or ranked
+    PARTIAL = "PARTIAL"  # nothing was searched; what changed materially was ranked anew
+    MISS = "MISS"
+    BYPASS = "BYPASS"  # not asked: a further page, an explanation, or no cache
+
+
 class Stage(StrEnum):
     """Stages of a request in their order, as they are timed and named in the reply."""
 
     QUERY = "query"
     HISTORY = "history"
     FEATURES = "features"
+    CACHE = "cache"
     TOWER = "tower"
     CANDIDATES = "candidates"
     LOOKUPS = "lookups"
@@ -137,6 +147,17 @@ class Losses:
             self.found.append((stage.value, reason))
 
 
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What a list owes to the cache."""
+
+    status: CacheStatus = CacheStatus.BYPASS
+    age_ms: int = 0  # since what was kept was found
+
+
+NO_USE = CacheUse()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """Everything the codec needs to write a reply.
@@ -160,6 +181,7 @@ class Answer:
     fallback: bool  # candidates came from a fallback source
     relaxed: tuple[str, ...] = ()  # conditions of the filter that not all shown products meet
     search: "Search | None" = None  # how its query was understood
+    cache: CacheUse = NO_USE
 
     @property
     def ranked(self) -> bool:

@@ -5,6 +5,7 @@ A bound that is broken raises ValueError, with the setting's name first.
 
 from dataclasses import dataclass, field
 
+from serving.recommend.cache_settings import CacheSettings
 from serving.recommend.price_settings import PricingSettings
 from serving.recommend.surroundings_settings import SurroundingsSettings
 from shop.blend import Quotas
@@ -133,6 +134,7 @@ class RecommendSettings:
     search: SearchSettings = field(default_factory=SearchSettings)
     pricing: PricingSettings = field(default_factory=PricingSettings)
     surroundings: SurroundingsSettings = field(default_factory=SurroundingsSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
     page_ttl_ms: int = (
         900_000  # fifteen minutes of browsing; prices are looked up again on each page
     )
