@@ -134,13 +134,38 @@ def merged(proposals: Sequence[Proposal], key: NDArray[np.float64], count: int) 
     rows = np.concatenate([proposal.rows for proposal in proposals])
     ordered = rows[np.argsort(key, kind="stable")]  # ties: the proposal named first
     distinct, places = _distinct(ordered, rows)
-    scores = np.full((distinct.size, SOURCE_COUNT), np.nan, dtype=np.float32)
+    scores = scores_of(proposals, places, distinct.size)
+    return Candidates(distinct[:count], scores[:count])
+
+
+def scores_of(
+    proposals: Sequence[Proposal], places: NDArray[np.intp], size: int
+) -> NDArray[np.float32]:
+    """[size, S] every source's score, of products whose places [T] are those in all proposals."""
+    scores = np.full((size, SOURCE_COUNT), np.nan, dtype=np.float32)
     start = 0
     for proposal in proposals:
         end = start + len(proposal)
         scores[places[start:end], proposal.source] = proposal.scores
         start = end
-    return Candidates(distinct[:count], scores[:count])
+    return scores
+
+
+def distinct_rows(
+    several: Sequence[NDArray[np.int64]],
+) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The different ones of all these rows, in no order, and where each of them [T] is there."""
+    rows = np.concatenate(several)
+    count = int(rows.max(initial=0)) + 1
+    if count > DENSE_ROWS:
+        unique, inverse = np.unique(rows, return_inverse=True)
+        return unique, inverse
+    table = np.empty(count, dtype=np.intp)  # what nobody wrote is never read
+    each = np.arange(rows.size)
+    table[rows] = each
+    distinct = rows[table[rows] == each]
+    table[distinct] = each[: distinct.size]
+    return distinct, table[rows]
 
 
 def _distinct(

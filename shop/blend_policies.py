@@ -31,12 +31,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shop.blend import Proposal, Quotas, merged
-from shop.candidates import BLENDED, Candidates, Source
-from shop.catalogue import DENSE_ROWS
+from shop.blend import Proposal, Quotas, distinct_rows, merged, scores_of
+from shop.candidates import BLENDED, BY_QUERY, Candidates, Source
 
 BlendPolicy = Literal["weighted", "mixed", "cascade"]
 _BEHAVIOUR = (Source.ITEM_ITEM, Source.USER_USER)  # what they know came from this very behaviour
+_SHIFTED = frozenset((*_BEHAVIOUR, Source.CONTENT))
 _HARDLY_HEARD = 1e-9  # weight 0: behind everything else
 _CASCADED = tuple(source.name.lower() for source in BLENDED if source is not Source.EXPLORATION)
 
@@ -142,23 +142,20 @@ def blend(
     count: int,
 ) -> Candidates:
     """At most `count` products by `policy`; every source's score is kept."""
+    trials = [each for each in proposals if each.source is Source.EXPLORATION]
     ranked = [each for each in proposals if each.source is not Source.EXPLORATION]
+    behind = quotas.candidates - quotas.exploration
+    if policy == "weighted":
+        return _weighted(ranked, trials, settings.weights, warmth, behind, count)
     if policy == "cascade":
         ranked = _cascaded(ranked, settings.cascade)
-    if not ranked:
-        keys = np.zeros(0)
-    elif policy == "weighted":
-        keys = _weighted_keys(ranked, settings.weights, warmth)
-    elif policy == "mixed":
-        weights = settings.weights
-        keys = np.concatenate([_mixed_keys(len(p), weights.of(p.source)) for p in ranked])
+        keys = [at + _places(len(each)) for at, each in enumerate(ranked)]
     else:
-        keys = np.concatenate([at + _places(len(each)) for at, each in enumerate(ranked)])
-    trials = [each for each in proposals if each.source is Source.EXPLORATION]
+        keys = [_mixed_keys(len(each), settings.weights.of(each.source)) for each in ranked]
     if trials:
-        behind = _behind(keys, quotas.candidates - quotas.exploration)
-        keys = np.concatenate([keys, *(np.full(len(each), behind) for each in trials)])
-    return merged([*ranked, *trials], keys, count)
+        trial_key = _behind(np.concatenate([*keys, np.zeros(0)]), behind)
+        keys += [np.full(len(each), trial_key) for each in trials]
+    return merged([*ranked, *trials], np.concatenate([*keys, np.zeros(0)]), count)
 
 
 def _cascaded(proposals: Sequence[Proposal], order: Sequence[str]) -> list[Proposal]:
@@ -166,36 +163,68 @@ def _cascaded(proposals: Sequence[Proposal], order: Sequence[str]) -> list[Propo
     return [by_name[name] for name in order if name in by_name]
 
 
-def _weighted_keys(
-    proposals: Sequence[Proposal], weights: BlendWeights, warmth: Warmth
-) -> NDArray[np.float64]:
-    """[T] minus the product's sum over all sources, so that the largest comes first."""
-    rows = np.concatenate([proposal.rows for proposal in proposals])
-    given = np.concatenate([_given(proposal, weights, warmth) for proposal in proposals])
-    if rows.max(initial=0) >= DENSE_ROWS:
-        _, rows = np.unique(rows, return_inverse=True)
-    sums: NDArray[np.float64] = np.asarray(np.bincount(rows, weights=given), dtype=np.float64)
-    keys: NDArray[np.float64] = -sums[rows]
-    return keys
+def _weighted(
+    ranked: Sequence[Proposal],
+    trials: Sequence[Proposal],
+    weights: BlendWeights,
+    warmth: Warmth,
+    behind: int,
+    count: int,
+) -> Candidates:
+    """By the sums, what is there to be explored at place `behind` at the latest."""
+    proposals = [*ranked, *trials]
+    if not proposals:
+        return merged(proposals, np.zeros(0), count)
+    distinct, places = distinct_rows([proposal.rows for proposal in proposals])
+    heard = _heard(weights)
+    given = np.concatenate([*(_given(each, heard, warmth) for each in ranked), np.zeros(0)])
+    sums = np.bincount(places[: given.size], weights=given, minlength=distinct.size)
+    order = np.argsort(-sums, kind="stable")
+    if trials and behind < order.size:
+        tried = np.zeros(order.size, dtype=np.bool_)
+        tried[places[given.size :]] = True
+        last = order[behind:]
+        is_tried = tried[last]
+        order = np.concatenate([order[:behind], last[is_tried], last[~is_tried]])
+    order = order[:count]
+    return Candidates(distinct[order], scores_of(proposals, places, distinct.size)[order])
 
 
-def _given(proposal: Proposal, weights: BlendWeights, warmth: Warmth) -> NDArray[np.float64]:
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    weights: tuple[float, ...]  # by source
+    rank_offset: float
+    content_shift: float
+    behaviour: float  # what content takes over, were nothing known
+
+
+@lru_cache(maxsize=64)
+def _heard(weights: BlendWeights) -> _Heard:
+    by_source = tuple(
+        0.0 if source in (Source.EXPLORATION, *BY_QUERY) else weights.of(source)
+        for source in Source
+    )
+    behaviour = sum(weights.of(source) for source in _BEHAVIOUR)
+    return _Heard(by_source, weights.rank_offset, weights.content_shift, behaviour)
+
+
+def _given(proposal: Proposal, heard: _Heard, warmth: Warmth) -> NDArray[np.float64]:
     """[M] what the source adds to each of its products."""
-    by_rank = _by_rank(len(proposal), weights.rank_offset)
-    weight = weights.of(proposal.source)
-    if proposal.source not in (*_BEHAVIOUR, Source.CONTENT):
-        return weight * by_rank
-    known = warmth.shopper * warmth.products[proposal.rows].astype(np.float64)
-    moved = weights.content_shift * (1.0 - known)
-    if proposal.source is Source.CONTENT:
-        lost = sum(weights.of(source) for source in _BEHAVIOUR)
-        return by_rank * (weight + moved * lost)
-    return by_rank * (weight * (1.0 - moved))
+    source, weight = proposal.source, heard.weights[proposal.source]
+    if source not in _SHIFTED:
+        return _by_rank(len(proposal), heard.rank_offset, weight)
+    moved = warmth.products[proposal.rows] * (-heard.content_shift * warmth.shopper)
+    moved += heard.content_shift
+    if source is Source.CONTENT:
+        given = moved * heard.behaviour + weight
+    else:
+        given = weight - moved * weight
+    return np.asarray(given * _by_rank(len(proposal), heard.rank_offset, 1.0))
 
 
 @lru_cache(maxsize=1024)  # the same few lengths in nearly every call
-def _by_rank(length: int, offset: float) -> NDArray[np.float64]:
-    return 1.0 / (offset + np.arange(length, dtype=np.float64))
+def _by_rank(length: int, offset: float, weight: float) -> NDArray[np.float64]:
+    return weight / (offset + np.arange(length, dtype=np.float64))
 
 
 @lru_cache(maxsize=1024)

@@ -14,8 +14,19 @@ from numpy.typing import NDArray
 NO_PRODUCT = 0
 # Up to here one number per catalogue row is quicker than sorting a call's few hundred rows.
 DENSE_ROWS = 65_536
+_FEW = 24  # below it, one comparison for each is quicker than sorting
 # What a shop may tell of its products beside category and brand; each may be absent.
 SPECIFICATION = ("material", "use", "season", "style", "colour")
+
+
+def is_one_of(rows: NDArray[np.int64], few: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[N] which of `rows` are among `few` [F]. The overhead of np.isin is most of it for a few."""
+    if few.size > _FEW:
+        return np.isin(rows, few)
+    found = np.zeros(rows.shape, dtype=np.bool_)
+    for row in few.tolist():
+        found |= rows == row
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,7 @@ from shop.active_rules import ActivePin
 from shop.blend import Proposal, make_room, stack, with_more
 from shop.blend_policies import Warmth, blend
 from shop.candidates import SOURCE_COUNT, Candidates, Source
+from shop.catalogue import is_one_of
 from shop.errors import DependencyUnavailable
 from shop.features import ShopperFeatures
 from shop.neighbours import ItemItemScores
@@ -216,4 +217,4 @@ async def _nearest(
 def _without(candidates: Candidates, rows: NDArray[np.int64]) -> Candidates:
     if rows.size == 0:
         return candidates
-    return candidates.taken(np.flatnonzero(~np.isin(candidates.rows, rows)))
+    return candidates.taken(np.flatnonzero(~is_one_of(candidates.rows, rows)))
