@@ -35,11 +35,6 @@ _AHEAD_AGE = 0.6  # of the time to live: leaves time for an answer before the ro
 _AHEAD_EVERY = 0.125  # of the time to live, between two looks for rows that are due
 _AHEAD_LEAST = 64  # rows: fewer are not worth a question that nobody waits for
 _AHEAD_MOST = 2_048  # rows of one question: it keeps the loop for less than a millisecond
-# A row stays in use for so long after a call needed it. Much longer than the time to live, because
-# what is drawn to be explored comes back after seconds: found too old, it would cost the next call
-# a question of its own, a third of a millisecond of CPU for a handful of rows.
-_IN_USE_MS = 15_000
-_AHEAD_ROWS = 16_384  # of one look; if more are due, those needed within the time to live
 _AHEAD_WINDOW = 1 << 16  # rows looked at in one go (0.2 ms): a large catalogue takes several
 
 
@@ -132,10 +127,7 @@ class Refresh(Generic[Answer]):
         # What is too old already is asked for by the calls that wait for it.
         due = (left_ms >= 0) & (left_ms < (1.0 - _AHEAD_AGE) * self._ttl_ms)
         rows = np.flatnonzero(due) + start
-        unused_ms = now_ms - self._freshness.needed_ms[rows]
-        is_wanted = unused_ms <= max(_IN_USE_MS, self._ttl_ms)
-        if np.count_nonzero(is_wanted) > _AHEAD_ROWS:
-            is_wanted = unused_ms <= self._ttl_ms
+        is_wanted = now_ms - self._freshness.needed_ms[rows] <= self._ttl_ms
         return np.asarray(rows[is_wanted & (self._flight_of[rows] == 0)])
 
     def _take_off(

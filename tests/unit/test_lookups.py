@@ -461,13 +461,9 @@ def test_what_nobody_needs_any_more_is_not_asked_ahead() -> None:
 
     async def calls() -> None:
         await shelf.ask(np.arange(1, 301))
-        for _ in range(1_600):  # 16 s: in use for 15 s after somebody needed them
-            await shelf.ask(np.array([400]))
-            await asyncio.sleep(0.01)
-        asked = len(shelf.pricing.asked)
         for _ in range(1_000):
             await shelf.ask(np.array([400]))
-            await asyncio.sleep(0.01)
-        assert all(ask == ("p400",) for ask in shelf.pricing.asked[asked:])
+            await asyncio.sleep(0.005)
 
     shelf.time.run(calls())
+    assert sum(len(ask) for ask in shelf.pricing.asked) < 300 + 300 + 10  # once more, then left
