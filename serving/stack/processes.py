@@ -17,7 +17,7 @@ import psutil
 
 MARK = "VITRINE_RUN"  # environment variable: <folder name>.<start of the supervisor>
 _PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after a fork it would be too late
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def adopt_orphans() -> None:
