@@ -54,6 +54,12 @@ COMMANDS = (
     ),
     _command(
         "serving.command",
+        "rerank",
+        "put a list of your own in a shopper's order",
+        "vitrine rerank --user U0000042 P000007 P000042 P000001",
+    ),
+    _command(
+        "serving.command",
         "event",
         "log what a shopper did",
         "vitrine event click --user U0000042 --product P000007",
@@ -75,6 +81,12 @@ COMMANDS = (
         "learn from a snapshot",
         "training.command",
         "vitrine train all --data SNAPSHOT --out MODEL",
+    ),
+    Command(
+        "replay",
+        "whether training sees what the models were sent",
+        "training.replay_command",
+        "vitrine replay --json",
     ),
     _command("export.command", "export", "models to a signed release", "vitrine export MODEL"),
     _command(

@@ -166,6 +166,8 @@ def _show_export(manifest: Manifest, *, is_current: bool) -> None:
     for name, value in sorted(manifest.metrics.items()):
         table.add_row(name, f"{value:.6g}")
     Console().print(table)
+    if not manifest.is_searchable:
+        sys.stdout.write("it cannot be searched: no text encoder (vitrine train search)\n")
     hint = "it is active" if is_current else f"make it active: vitrine promote {manifest.release}"
     sys.stdout.write(f"{hint}\n")
 

@@ -19,7 +19,8 @@ faiss: Any = faiss_library  # its stubs do not know the subclasses
 
 # 350 nearest of 64 numbers on one thread of Zen 5, exact against cells at recall .96: 4,000 rows
 # 0.10 ms, 20,000 rows 0.29 against 0.16 ms, 100,000 rows 1.15 against 0.19 ms. HNSW at that recall
-# took 0.5 and 1.2 ms, ten times as long to build, and starves under filters: it is not offered.
+# took 0.5 and 1.2 ms, ten times as long to build, and starves under filters (recall .28 where 1 %
+# of 19,000 pass, .59 where 10 % do: `vitrine bench filters`): it is not offered.
 FLAT_ROWS = 20_000
 RECALL_TARGET = 0.95
 RECALL_AT = 350  # what the two-tower source asks for

@@ -15,10 +15,12 @@ from shop.scoring import HEADS
 from shop.tensors import (
     CANDIDATE_BUCKETS,
     RANKER,
+    TEXT_ENCODER,
     USER_TOWER,
     ModelSpec,
     TensorSpec,
     ranker_spec,
+    text_encoder_spec,
     user_tower_spec,
 )
 
@@ -46,6 +48,17 @@ RANKER_BATCHING = Batching(
     queue_delay_us=0,
     instance_count=1,
 )
+# A query takes 0.1 ms; batches form by themselves where many search at once.
+TEXT_ENCODER_BATCHING = Batching(
+    max_batch_size=32,
+    queue_delay_us=0,
+    instance_count=1,
+)
+
+
+def text_encoder_config() -> str:
+    """The configuration of the model that only searchable releases have."""
+    return model_config(text_encoder_spec(), TEXT_ENCODER_BATCHING, (1,))
 
 
 def model_configs(schema: FeatureSchema) -> dict[str, str]:
@@ -121,7 +134,8 @@ def world_schema() -> FeatureSchema:
 
 def write_shown(repository: Path) -> None:
     """Bring git's `model_repository/` up to date; `python -m export.model_config` does it."""
-    for model, text in model_configs(world_schema()).items():
+    shown = model_configs(world_schema()) | {TEXT_ENCODER: text_encoder_config()}
+    for model, text in shown.items():
         folder = repository / model
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.pbtxt").write_text(text)

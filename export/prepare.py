@@ -26,9 +26,9 @@ from serving.adapters.release_files import read_release_manifest
 from serving.stack.folder import StateFolder
 from shop.errors import VitrineError
 from shop.release import HISTORIES_FILE, Manifest
-from simulator.world import WORLD, WorldSettings, generate
+from simulator.world import WorldSettings, generate, is_current_world
 from training.data.progress import Progress as ShowProgress
-from training.data.snapshot import SnapshotManifest, read_snapshot_manifest
+from training.data.snapshot import PRODUCTS, SnapshotManifest, read_snapshot_manifest
 from training.data.sources import snapshot_for
 
 INTERRUPTED = 130
@@ -112,6 +112,8 @@ def prepare(job: _Job) -> dict[str, str | int]:
         snapshot_folder = snapshot_for(data, job.state.snapshots, progress=bar)
     snapshot = read_snapshot_manifest(snapshot_folder)
     manifest = _standing_release(job, snapshot, key)
+    if manifest is not None and lacks_search(manifest, snapshot_folder):
+        manifest = None  # made before products could be searched: only that part is learnt anew
     if manifest is None:
         manifest = _new_release(job, snapshot_folder, key)
     promote(manifest.release, shelf_of(job.state.root), key)
@@ -138,7 +140,7 @@ def clock_offset_ms(snapshot: SnapshotManifest, manifest: Manifest) -> int:
 
 def _built_in_world(job: _Job) -> Path:
     folder = job.state.root / ("world-quick" if job.quick else "world")
-    if (folder / WORLD).exists():
+    if is_current_world(folder):
         return folder
     now_ms = time.time_ns() // 1_000_000
     until_today_ms = now_ms - now_ms % _DAY_MS
@@ -169,6 +171,14 @@ def _standing_release(job: _Job, snapshot: SnapshotManifest, key: bytes) -> Mani
         return None
     chosen = next((entry for entry in fitting if entry.is_current), fitting[0])
     return read_release_manifest(job.state.releases / chosen.release, key)
+
+
+def lacks_search(manifest: Manifest, snapshot_folder: Path) -> bool:
+    """Whether the release cannot be searched although its products have titles."""
+    if manifest.is_searchable:
+        return False
+    titles = pq.read_table(snapshot_folder / PRODUCTS, columns=["title"])["title"]
+    return any(titles.to_pylist())
 
 
 def _new_release(job: _Job, snapshot_folder: Path, key: bytes) -> Manifest:

@@ -18,10 +18,13 @@ import pyarrow.parquet as pq
 
 from export.histories import write_histories
 from export.index import build_index
-from export.model_config import model_configs
+from export.model_config import model_configs, text_encoder_config
 from export.onnx_models import check_parity, onnx_runner, write_onnx
 from export.samples import Samples, draw_samples
+from export.search import add_search, has_encoder
+from export.source_tables import build_source_tables
 from serving.adapters.release_files import check_files, file_sha256, load_tables
+from serving.adapters.source_files import write_source_tables
 from shop.errors import ReleaseRejected
 from shop.release import (
     CATALOGUE_FILE,
@@ -33,6 +36,9 @@ from shop.release import (
     RANKER_FILE,
     REQUIRED_FILES,
     SCHEMA_FILE,
+    SEARCH_FILES,
+    SOURCES_FILE,
+    TEXT_ENCODER_CONFIG_FILE,
     USER_TOWER_FILE,
     VECTORS_FILE,
     FileEntry,
@@ -119,7 +125,10 @@ def _build(
         (folder / f"{model}.pbtxt").write_text(text)
     progress("writing histories", 0.1)
     shopper_count = write_histories(snapshot, folder / HISTORIES_FILE)
-    progress("drawing real inputs", 0.15)
+    progress("tables of the candidate sources", 0.12)
+    sources, source_metrics = build_source_tables(snapshot)
+    write_source_tables(sources, folder / SOURCES_FILE)
+    progress("drawing real inputs", 0.2)
     samples = draw_samples(
         snapshot,
         schema,
@@ -132,12 +141,19 @@ def _build(
     user_vectors = onnx_runner(folder / USER_TOWER_FILE, user_tower_spec(schema))(samples.shoppers)
     index = build_index(read_item_vectors(model_folder), user_vectors)
     index.write(folder / INDEX_FILE)
-    metrics |= index.metrics() | {"shoppers": float(shopper_count)}
+    metrics |= index.metrics() | source_metrics | {"shoppers": float(shopper_count)}
+    files = REQUIRED_FILES
+    if has_encoder(model_folder):
+        progress("adding search", 0.85)
+        (folder / TEXT_ENCODER_CONFIG_FILE).write_text(text_encoder_config())
+        metrics |= add_search(folder, model_folder, snapshot, version)
+        files += SEARCH_FILES
     progress("signing and reading back", 0.95)
     manifest = _sign(
         folder,
         version,
         snapshot.manifest.snapshot,
+        files,
         read_metrics(model_folder) | metrics,
         key,
     )
@@ -162,7 +178,7 @@ def _add_models(
 ) -> dict[str, float]:
     """Write both graphs and prove them; returns how near they are to the trained modules."""
     schema = read_schema(model_folder)
-    progress("exporting the user tower", 0.2)
+    progress("exporting the user tower", 0.25)
     tower, tower_spec = load_user_tower(model_folder), user_tower_spec(schema)
     write_onnx(tower, tower_spec, folder / USER_TOWER_FILE)
     tower_parity = check_parity(tower, tower_spec, folder / USER_TOWER_FILE, samples.shoppers)
@@ -180,7 +196,12 @@ def _add_models(
 
 
 def _sign(
-    folder: Path, version: int, snapshot: str, metrics: dict[str, float], key: bytes
+    folder: Path,
+    version: int,
+    snapshot: str,
+    files: tuple[str, ...],
+    metrics: dict[str, float],
+    key: bytes,
 ) -> Manifest:
     manifest = Manifest(
         release=f"r{version:04d}-{snapshot[-12:]}",
@@ -189,7 +210,7 @@ def _sign(
         snapshot=snapshot,
         files={
             name: FileEntry((folder / name).stat().st_size, file_sha256(folder / name))
-            for name in REQUIRED_FILES
+            for name in files
         },
         metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
     ).signed(key)

@@ -25,7 +25,8 @@ from shop.features import (
 from shop.neighbours import Neighbours, score_neighbours
 from shop.tensors import MAX_CANDIDATES
 from training.data.snapshot import Snapshot
-from training.examples import Histories, build_histories, context_of, moments_of_events
+from training.examples import context_of, moments_of_events
+from training.histories import Histories, build_histories
 from training.model_folder import list_prices
 
 _DISCOUNTS = (0.0, 0.0, 0.1, 0.3)

@@ -32,7 +32,7 @@ _MEMBER = 2  # fields of a message, values of an enum, methods of a service
 _TITLES = {
     "vitrine.v1": "What storefronts call",
     "vitrine.business.v1": "What Vitrine asks the shop's systems",
-    "vitrine.feeds.v1": "What Vitrine asks before it suggests a price",
+    "vitrine.feeds.v1": "What Vitrine asks about the world around the shop",
 }
 _OPENING = """# API reference
 

@@ -37,7 +37,10 @@ from serving.rulebooks import check_start
 from serving.scratch import scratch_folder
 from serving.settings import DoorSettings, Settings
 from serving.settings_reader import load_settings
+from serving.stack.folder import StateFolder
 from serving.stack.ports import free_port, is_free
+from serving.stack.served import says_it_serves
+from serving.tls import check_certificates, with_absolute_files
 from shop.errors import SettingsRejected, VitrineError
 
 logger = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _with_absolute_paths(load_settings(options.settings))
         log_to_stderr(settings.log_level)
+        check_certificates(settings.door)
         _check_release(settings)
         check_start(settings)
         serve(
@@ -107,7 +111,8 @@ def _check_release(settings: Settings) -> None:
 
 def _with_absolute_paths(settings: Settings) -> Settings:
     """Ray's workers run in folders of their own."""
-    return dataclasses.replace(settings, state_dir=settings.state_dir.absolute())
+    door = with_absolute_files(settings.door)
+    return dataclasses.replace(settings, state_dir=settings.state_dir.absolute(), door=door)
 
 
 def _with_free_ports(door: DoorSettings) -> DoorSettings:
@@ -204,7 +209,9 @@ def _wait_until_warm(settings: Settings) -> None:
     """Returns when the first good list was made, or after a while without: the door is open."""
     until = time.monotonic() + settings.door.warm_within_s
     with VitrineClient(_door_addresses(settings)[0]) as client:
-        while not client.is_serving():
+        # Who holds no certificate that the door's TLS accepts reads its metrics.
+        told = StateFolder(settings.state_dir).metrics_address(rank=0)
+        while not (says_it_serves(told) if settings.door.speaks_tls else client.is_serving()):
             if time.monotonic() > until:
                 logger.warning("no list by both models yet; health stays NOT_SERVING until then")
                 return
@@ -223,6 +230,7 @@ def _write_ports(file: Path, settings: Settings) -> None:
         "pid": os.getpid(),
         "door": _door_addresses(settings)[0],
         "doors": _door_addresses(settings),
+        "tls": settings.door.speaks_tls,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")

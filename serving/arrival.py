@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2_grpc
 from serving import health
 from serving.field_checks import MAX_DEADLINE_MS
 from serving.proto import recommendations_pb2_grpc
-from shop.errors import InvalidRequest
+from shop.errors import DependencyTimeout, InvalidRequest
 
 Handler = Callable[..., Any]
 _DEADLINE_KEY = "vitrine-deadline-ms"  # metadata, for callers that cannot set the field
@@ -46,6 +46,21 @@ _arrival: ContextVar[Arrival | None] = ContextVar("arrival", default=None)
 def this_arrival() -> Arrival:
     """Of the call that is being handled; now, where nothing was noted."""
     return _arrival.get() or Arrival(time.monotonic(), None)
+
+
+def allowed_s(asked_ms: int, arrival: Arrival, *, default_ms: float) -> float:
+    """What the caller names, else the settings' default; never more than its client waits.
+
+    A client's own deadline only shortens: most are generous (5 s), and a call that has waited its
+    100 ms in a queue is to be answered cheaply, or the queue would never get shorter. Raises
+    DependencyTimeout if nobody waits any more.
+    """
+    total_s = (asked_ms or default_ms) / 1000.0
+    if arrival.client_allows_s is not None:
+        total_s = min(total_s, arrival.client_allows_s)
+    if total_s <= 0.0:
+        raise DependencyTimeout("door", "the deadline had passed when the call arrived")
+    return total_s
 
 
 def asked_in_metadata_ms(grpc_context: Any) -> int:

@@ -8,7 +8,9 @@ import grpc.aio
 
 from serving.client_calls import (
     DEFAULT_TIMEOUT_S,
+    ClientTls,
     RequestFields,
+    RerankFields,
     channel_options,
     our_errors,
     request_of,
@@ -24,11 +26,21 @@ class AsyncVitrineClient:
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: bool = True
+        self,
+        address: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: bool = True,
+        tls: ClientTls | None = None,
     ) -> None:
         self.address = address
         self._timeout_s = timeout_s
-        self._channel = grpc.aio.insecure_channel(address, options=channel_options(retries=retries))
+        options = channel_options(retries=retries)
+        self._channel = (
+            grpc.aio.insecure_channel(address, options=options)
+            if tls is None
+            else grpc.aio.secure_channel(address, tls.credentials(), options=options)
+        )
         self._recommendations = rpc.RecommendationsStub(self._channel)  # type: ignore[no-untyped-call]
 
     async def __aenter__(self) -> Self:
@@ -73,6 +85,21 @@ class AsyncVitrineClient:
                     yield response
             finally:
                 stream.cancel()  # whoever stops reading wants no more lists made
+
+    async def rerank(
+        self,
+        product_ids: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        **fields: Unpack[RerankFields],
+    ) -> pb.RerankResponse:
+        """These products, of a list of the caller's own, in the order of this shopper's lists."""
+        ask = pb.RerankRequest(product_ids=product_ids, **fields)
+        with our_errors(self.address):
+            response: pb.RerankResponse = await self._recommendations.Rerank(
+                ask, timeout=self._within(timeout_s)
+            )
+        return response
 
     async def log_events(
         self, events: Sequence[pb.Event], *, timeout_s: float | None = None

@@ -13,9 +13,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client_calls import (
     DEFAULT_TIMEOUT_S,
+    ClientTls,
     EventFields,
     EventKind,
     RequestFields,
+    RerankFields,
     channel_options,
     new_event,
     our_errors,
@@ -25,22 +27,33 @@ from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
 from shop.errors import DependencyError
 
-__all__ = ["EventFields", "EventKind", "RequestFields", "VitrineClient", "new_event"]
+__all__ = ["ClientTls", "EventFields", "EventKind", "RequestFields", "VitrineClient", "new_event"]
 
 
 class VitrineClient:
     """Asks one door. Every call raises an error of `shop.errors`.
 
     `timeout_s` is the whole time for a call, retries included; each call may name its own. Without
-    `retries` a lost or shed call is raised at once: for whoever measures the door.
+    `retries` a lost or shed call is raised at once: for whoever measures the door. `tls` is for
+    doors that speak it.
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: bool = True
+        self,
+        address: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: bool = True,
+        tls: ClientTls | None = None,
     ) -> None:
         self.address = address
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(address, options=channel_options(retries=retries))
+        options = channel_options(retries=retries)
+        self._channel = (
+            grpc.insecure_channel(address, options=options)
+            if tls is None
+            else grpc.secure_channel(address, tls.credentials(), options=options)
+        )
         self._recommendations = rpc.RecommendationsStub(self._channel)  # type: ignore[no-untyped-call]
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
@@ -85,6 +98,21 @@ class VitrineClient:
                 yield from stream
             finally:
                 stream.cancel()  # whoever stops reading wants no more lists made
+
+    def rerank(
+        self,
+        product_ids: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        **fields: Unpack[RerankFields],
+    ) -> pb.RerankResponse:
+        """These products, of a list of the caller's own, in the order of this shopper's lists."""
+        ask = pb.RerankRequest(product_ids=product_ids, **fields)
+        with our_errors(self.address):
+            response: pb.RerankResponse = self._recommendations.Rerank(
+                ask, timeout=self._within(timeout_s)
+            )
+        return response
 
     def log_events(
         self, events: Sequence[pb.Event], *, timeout_s: float | None = None

@@ -6,6 +6,7 @@ Loads gRPC and the protobuf messages only: a storefront needs neither models nor
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack, cast
 
@@ -76,6 +77,33 @@ class RequestFields(TypedDict, total=False):
     experiment_overrides: Mapping[str, str]
 
 
+class RerankFields(TypedDict, total=False):
+    """The fields of a `RerankRequest` beside its products, for calls without a message."""
+
+    placement: str
+    visitor_id: str
+    user_id: str
+    session_id: str
+    context_product_ids: Sequence[str]
+    cart: Sequence[pb.CartItem]
+    recent_events: Sequence[pb.RecentEvent]
+    device: str
+    country: str
+    currency: str
+    segment: str
+    utc_offset_minutes: int
+    page_size: int
+    diversity: float
+    explain: bool
+    deadline_ms: int
+    boosts: Sequence[pb.Boost]
+    return_fields: Sequence[str]
+    request_id: str
+    scores: Sequence[float]
+    score_weight: float
+    sold_out: pb.SoldOut
+
+
 class EventFields(TypedDict, total=False):
     """The fields of an `Event` beside its type; see the proto."""
 
@@ -94,6 +122,9 @@ class EventFields(TypedDict, total=False):
     placement: str
     device: str
     country: str
+    dwell_ms: int
+    result_count: int
+    discount: float
 
 
 def new_event(kind: EventKind, **fields: Unpack[EventFields]) -> pb.Event:
@@ -109,6 +140,27 @@ def request_of(request: pb.RecommendRequest | None, fields: RequestFields) -> pb
     if fields:
         raise TypeError(f"a request and fields beside it ({', '.join(fields)}): give one of them")
     return request
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """How to speak to a door with TLS. All are PEM."""
+
+    ca: bytes | None = None  # who must have signed the door's certificate; None: gRPC's own list
+    certificate: bytes | None = None  # ours, for doors that ask for one
+    key: bytes | None = None
+
+    @staticmethod
+    def of_files(
+        ca: Path | None = None, certificate: Path | None = None, key: Path | None = None
+    ) -> "ClientTls":
+        """Read now. Raises OSError if one is not there."""
+        read = (None if file is None else file.read_bytes() for file in (ca, certificate, key))
+        return ClientTls(*read)
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """As gRPC takes them."""
+        return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
 
 
 def channel_options(*, retries: bool) -> list[tuple[str, int | str]]:
@@ -154,7 +206,10 @@ def _translated(error: grpc.RpcError, address: str) -> VitrineError:
 def _unavailable(details: str, address: str) -> DependencyUnavailable:
     """What the door says is missing, or that there is no door."""
     if "connect" in details:  # gRPC's own words: "failed to connect to all addresses; …"
-        reason = f"nobody answers at {address}; is the stack up? see `vitrine status`"
+        reason = (
+            f"nobody answers at {address}; is the stack up? see `vitrine status`;"
+            " a door with TLS answers to clients with TLS alone"
+        )
         return DependencyUnavailable(_DOOR, reason)
     return DependencyUnavailable(_DOOR, f"{details} (asked at {address})")
 

@@ -3,9 +3,18 @@
 Shapes: K shown products.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from serving.event_fields import (
+    EVENT_TYPES,
+    discount_of,
+    dwell_ms_in_seconds,
+    dwell_ms_of,
+    recent_events,
+    result_count_of,
+    shop_time_ms,
+)
 from serving.field_checks import (
     MAX_DEADLINE_MS,
     MAX_ID_BYTES,
@@ -21,11 +30,12 @@ from serving.field_checks import (
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.ports import ShopperEvent
 from serving.recommend.prices import PriceAsk
-from serving.recommend.request import Ask, RecentEvent
+from serving.recommend.request import Ask
 from shop.errors import InvalidRequest
-from shop.events import EVENT_CODES, HISTORY_TYPES, EventType
+from shop.events import EventType
 from shop.features import PLACEMENTS, Context
 from shop.filters import Filter, parse_filter
+from shop.local_time import UTC_ZONE, utc_offset_minutes
 from shop.merchandising import LEAST_FACTOR, MOST_FACTOR, Boost, Promotion
 from shop.tokens import Page, decode_attribution, decode_page
 
@@ -36,24 +46,22 @@ MAX_MANY = 1_000
 MAX_PRICES = 500
 _MAX_CONTEXT_PRODUCTS = 100
 _MAX_CART = 200
-_MAX_RECENT_EVENTS = 200
 _MAX_EXCLUDED = 1_000
 _MAX_WISHES = 10  # boosts, and promotions: each is a pass over the candidates, and more
 _RETURN_FIELDS = tuple(field.name for field in pb.RecommendedProduct.DESCRIPTOR.fields)
-_RECENT_TYPES: dict[str, int] = {
-    event.value: EVENT_CODES[event] for event in EventType if event in HISTORY_TYPES
-}
-_EVENT_TYPES: Mapping[str, EventType] = {event.value: event for event in EventType}
 
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """What it takes to judge a request: the shop's currency, its token key, the time, fresh ids."""
+    """What it takes to judge a request: the shop's currency, token key and clock, fresh ids."""
 
     currency: str
     token_key: bytes
-    now_ms: Callable[[], int]
+    now_ms: Callable[[], int]  # by the shop's clock
     new_request_id: Callable[[], str]
+    time_zone: str = UTC_ZONE  # of shoppers who do not tell theirs
+    clock_offset_ms: int = 0  # the shop's clock minus the callers'
+    is_searchable: bool = True  # whether the release has titles to search by
 
     def ask(self, request: pb.RecommendRequest) -> Ask:
         """Raises InvalidRequest, naming every field that is wrong."""
@@ -62,8 +70,8 @@ class Decoder:
         text = checks.text
         user = text("user_id", request.user_id, MAX_ID_BYTES)
         visitor = text("visitor_id", request.visitor_id, MAX_ID_BYTES)
-        if request.query:  # to leave it out of account would be an answer to another question
-            checks.add("query", "search by text is not answered yet; leave it empty")
+        if request.query:
+            self._check_query(checks, request)
         checks.whole("deadline_ms", request.deadline_ms, 0, MAX_DEADLINE_MS)
         if request.currency not in ("", self.currency):
             checks.add("currency", f"must be the shop's, {self.currency}, or empty")
@@ -76,12 +84,7 @@ class Decoder:
             session_id=text("session_id", request.session_id, MAX_ID_BYTES),
             context=Context(
                 now_ms=now_ms,
-                utc_offset_minutes=checks.whole(
-                    "utc_offset_minutes",
-                    request.utc_offset_minutes,
-                    -MAX_OFFSET_MINUTES,
-                    MAX_OFFSET_MINUTES,
-                ),
+                utc_offset_minutes=self._offset(checks, request, now_ms),
                 placement=checks.one_of("placement", request.placement, PLACEMENTS),
                 device=text("device", request.device, MAX_NAME_BYTES),
                 country=text("country", request.country, MAX_NAME_BYTES),
@@ -90,7 +93,9 @@ class Decoder:
             page_size=checks.whole("page_size", request.page_size, 0, MAX_PAGE_SIZE)
             or DEFAULT_PAGE_SIZE,
             page=None,
-            recent_events=_recent_events(checks, request.recent_events, now_ms),
+            recent_events=recent_events(
+                checks, request.recent_events, now_ms, self.clock_offset_ms
+            ),
             context_product_ids=checks.ids(
                 "context_product_ids", request.context_product_ids, _MAX_CONTEXT_PRODUCTS
             ),
@@ -105,11 +110,27 @@ class Decoder:
             boosts=_boosts(checks, request.boosts),
             promotions=_promotions(checks, request.promotions),
             return_fields=_return_fields(checks, request.return_fields),
+            query=request.query,
         )
         if request.page_token:
             ask = replace(ask, page=self._page(checks, request.page_token, ask))
         checks.raise_if_any()
         return ask
+
+    def _offset(self, checks: FieldChecks, request: pb.RecommendRequest, now_ms: int) -> int:
+        """The shopper's clock against UTC in minutes, the shop's where the request does not say."""
+        if not request.HasField("utc_offset_minutes"):
+            return utc_offset_minutes(self.time_zone, now_ms)
+        name, most = "utc_offset_minutes", MAX_OFFSET_MINUTES
+        return checks.whole(name, request.utc_offset_minutes, -most, most)
+
+    def _check_query(self, checks: FieldChecks, request: pb.RecommendRequest) -> None:
+        """Not to answer it would be an answer to another question."""
+        checks.text("query", request.query, MAX_QUERY_BYTES)
+        if request.placement != "search":
+            checks.add("query", "is answered by the placement search alone; leave it empty")
+        elif not self.is_searchable:
+            checks.add("query", "cannot be answered: this release has no titles to search by")
 
     def _page(self, checks: FieldChecks, token: str, ask: Ask) -> Page | None:
         try:
@@ -126,14 +147,7 @@ class Decoder:
     def price_ask(self, request: pb.SuggestPriceRequest) -> PriceAsk:
         """Raises InvalidRequest, naming every field that is wrong."""
         checks = FieldChecks()
-        ids = checks.ids("product_ids", request.product_ids, MAX_PRICES)
-        if not ids:
-            checks.add("product_ids", f"names no product; name 1 to {MAX_PRICES}")
-        seen: set[str] = set()
-        for at, product_id in enumerate(ids[:MAX_PRICES]):
-            if product_id in seen:
-                checks.add(f"product_ids[{at}]", "is named before; name each product once")
-            seen.add(product_id)
+        ids = checks.different_ids("product_ids", request.product_ids, MAX_PRICES)
         checks.whole("deadline_ms", request.deadline_ms, 0, MAX_DEADLINE_MS)
         if request.currency not in ("", self.currency):
             checks.add("currency", f"must be the shop's, {self.currency}, or empty")
@@ -156,34 +170,43 @@ class Decoder:
 
     def _event(self, checks: FieldChecks, at: str, event: pb.Event, now_ms: int) -> ShopperEvent:
         text = checks.text
-        kind = checks.one_of(f"{at}type", event.type, _EVENT_TYPES)
+        name = checks.one_of(f"{at}type", event.type, EVENT_TYPES)
         user = text(f"{at}user_id", event.user_id, MAX_ID_BYTES)
         visitor = text(f"{at}visitor_id", event.visitor_id, MAX_ID_BYTES)
         if not user and not visitor:
             checks.add(f"{at}user_id", "is required, or visitor_id")
         if event.placement:
             checks.one_of(f"{at}placement", event.placement, PLACEMENTS)
-        needs_product = kind != EventType.SEARCH
+        kind = EVENT_TYPES.get(name, EventType.CLICK)  # never seen where the type is wrong
+        value = checks.real(f"{at}value", event.value, 0.0, MAX_VALUE)
         return ShopperEvent(
             idempotency_key=text(
                 f"{at}idempotency_key", event.idempotency_key, MAX_ID_BYTES, required=True
             ),
-            type=_EVENT_TYPES.get(kind, EventType.CLICK),  # never seen where the type is wrong
+            type=kind,
             shopper=user or visitor,
             session_id=text(f"{at}session_id", event.session_id, MAX_ID_BYTES),
             product_id=text(
-                f"{at}product_id", event.product_id, MAX_ID_BYTES, required=needs_product
+                f"{at}product_id",
+                event.product_id,
+                MAX_ID_BYTES,
+                required=name != EventType.SEARCH,
             ),
-            time_ms=checks.time_ms(f"{at}time_ms", event.time_ms, now_ms),
+            time_ms=shop_time_ms(
+                checks, f"{at}time_ms", event.time_ms, now_ms, self.clock_offset_ms
+            ),
             quantity=checks.whole(f"{at}quantity", event.quantity, 0, MAX_QUANTITY),
             price_minor=checks.whole(f"{at}price_minor", event.price_minor, 0, MAX_PRICE_MINOR),
             position=checks.whole(f"{at}position", event.position, 0, MAX_POSITION),
-            value=checks.real(f"{at}value", event.value, 0.0, MAX_VALUE),
+            value=value,
             query=text(f"{at}query", event.query, MAX_QUERY_BYTES),
             placement=event.placement,
             device=text(f"{at}device", event.device, MAX_NAME_BYTES),
             country=text(f"{at}country", event.country, MAX_NAME_BYTES),
             request_id=self._request_of(checks, at, event.attribution_token, now_ms),
+            dwell_ms=dwell_ms_of(checks, at, event, kind) or dwell_ms_in_seconds(kind, value),
+            result_count=result_count_of(checks, at, event, kind),
+            discount=discount_of(checks, at, event),
         )
 
     def _request_of(self, checks: FieldChecks, at: str, token: str, now_ms: int) -> str:
@@ -235,20 +258,6 @@ def _return_fields(checks: FieldChecks, names: Sequence[str]) -> frozenset[str]:
     for at, name in enumerate(names[: len(_RETURN_FIELDS)]):
         checks.one_of(f"return_fields[{at}]", name, _RETURN_FIELDS)
     return frozenset(names)
-
-
-def _recent_events(
-    checks: FieldChecks, events: Sequence[pb.RecentEvent], now_ms: int
-) -> tuple[RecentEvent, ...]:
-    checks.count("recent_events", len(events), _MAX_RECENT_EVENTS)
-    found = []
-    for at, event in enumerate(events[:_MAX_RECENT_EVENTS]):
-        path = f"recent_events[{at}]."
-        kind = checks.one_of(f"{path}type", event.type, _RECENT_TYPES)
-        product_id = checks.text(f"{path}product_id", event.product_id, MAX_ID_BYTES, required=True)
-        time_ms = checks.time_ms(f"{path}time_ms", event.time_ms, now_ms)
-        found.append(RecentEvent(_RECENT_TYPES.get(kind, 0), product_id, time_ms))
-    return tuple(found)
 
 
 def _cart(checks: FieldChecks, cart: Sequence[pb.CartItem]) -> tuple[str, ...]:

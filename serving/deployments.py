@@ -8,12 +8,15 @@ import logging
 from functools import partial
 from typing import Any
 
+import grpc
+
 from serving.gateway import Gateway, OpenService
 from serving.logging_setup import log_to_file
 from serving.service import open_service
 from serving.settings import DoorSettings, Settings
 from serving.stack.folder import StateFolder
 from serving.telemetry import Telemetry
+from serving.tls import server_credentials
 from shop.errors import VitrineError
 
 logger = logging.getLogger(__name__)
@@ -84,7 +87,7 @@ class DoorGateway(Gateway):
 
         rank = serve.get_replica_context().rank.rank
         log_to_file(settings.logs_dir / f"gateway-{rank}.jsonl", settings.log_level)
-        listen_on(settings.door.host)
+        listen_on(settings.door.host, server_credentials(settings.door))
         try:
             await super().__init__(self._opener(settings), settings.door)
         except VitrineError as error:
@@ -116,10 +119,11 @@ def serve_metrics(telemetry: Telemetry, settings: Settings, rank: int) -> None:
         logger.error("the address of the metrics cannot be told: %s", error)
 
 
-def listen_on(host: str) -> None:
-    """Has this process's Serve listen on `host` alone; by itself it listens on every interface.
+def listen_on(host: str, credentials: grpc.ServerCredentials | None) -> None:
+    """Has this process's Serve listen on `host` alone, and with TLS if there are credentials.
 
-    Serve has no option for it (2.60). The function replaced is the one that it keeps replaceable.
+    By itself it listens on every interface, plainly, and has no option for either (2.60). The
+    function replaced is the one that it keeps replaceable.
     """
     from ray.serve._private import default_impl
 
@@ -128,7 +132,11 @@ def listen_on(host: str) -> None:
         raise TypeError("ray.serve no longer binds its gRPC server through add_grpc_address")
 
     def add_grpc_address(grpc_server: Any, server_address: str) -> None:
-        grpc_server.add_insecure_port(f"{host}:{server_address.rpartition(':')[2]}")
+        address = f"{host}:{server_address.rpartition(':')[2]}"
+        if credentials is None:
+            grpc_server.add_insecure_port(address)
+        else:
+            grpc_server.add_secure_port(address, credentials)
 
     replaceable.add_grpc_address = add_grpc_address
 

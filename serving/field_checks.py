@@ -71,6 +71,18 @@ class FieldChecks:
             self.text(f"{field}[{at}]", value, MAX_ID_BYTES, required=True)
         return ids
 
+    def different_ids(self, field: str, values: Iterable[str], max_count: int) -> tuple[str, ...]:
+        """1 to `max_count` product ids, each once."""
+        ids = self.ids(field, values, max_count)
+        if not ids:
+            self.add(field, f"names no product; name 1 to {max_count}")
+        seen: set[str] = set()
+        for at, product_id in enumerate(ids[:max_count]):
+            if product_id in seen:
+                self.add(f"{field}[{at}]", "is named before; name each product once")
+            seen.add(product_id)
+        return ids
+
     def count(self, field: str, found: int, max_count: int) -> None:
         """At most `max_count` elements."""
         if found > max_count:

@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from serving.arrival import Arrival, asked_in_metadata_ms, this_arrival
+from serving.arrival import Arrival, allowed_s, asked_in_metadata_ms, this_arrival
 from serving.codec import MAX_MANY
 from serving.health import THIS_PROCESS
 from serving.logging_setup import REQUESTS
@@ -25,11 +25,11 @@ from serving.proto import recommendations_pb2 as pb
 from serving.recommend.ports import ShopperEvent
 from serving.refusal import Refusal, refusal_of, refuse
 from serving.reply import encode_answer, encode_valid
+from serving.rerank_codec import encode_reranked, rerank_ask, told_of
 from serving.service import Service
 from serving.settings import DoorSettings
-from serving.turns import Turns
+from serving.turns import Turns, when_there_is_room
 from shop.errors import (
-    DependencyTimeout,
     DependencyUnavailable,
     InvalidRequest,
     Overloaded,
@@ -60,6 +60,7 @@ class Gateway:
         self._many_at_once = door.many_at_once
         self._is_warm = False
         THIS_PROCESS.speak_for(lambda: self._is_well)
+        self._service.telemetry.watch_serving(lambda: self._is_well)
         self._warming = asyncio.create_task(self._warm_up())
         self._following = asyncio.create_task(self._follow_releases())
         self._keeping_rules = asyncio.create_task(self._follow_rules())
@@ -133,14 +134,32 @@ class Gateway:
                     task.cancel()
             handling.fields["requests"] = len(request.requests)
 
+    async def Rerank(self, request: pb.RerankRequest, grpc_context: Any) -> pb.RerankResponse:
+        """The caller's own list in the order of ours."""
+        with _Handling(self._service, "Rerank", grpc_context) as handling:
+            service = self._service
+            ask = rerank_ask(request, service.decoder)
+            asked_ms = request.deadline_ms or asked_in_metadata_ms(grpc_context)
+            arrival, usual_ms = handling.arrival, service.budgets.total_ms
+            total_s = allowed_s(asked_ms, arrival, default_ms=usual_ms)
+            async with self._turns.turn():
+                reranked = await service.rerank(ask, start_s=arrival.at_s, total_s=total_s)
+            service.telemetry.answered(reranked.answer)
+            ttl_ms = service.deps.settings.attribution_ttl_ms
+            catalogue, key = service.tables.catalogue, service.token_key
+            reply = encode_reranked(reranked, catalogue, key, attribution_ttl_ms=ttl_ms)
+            handling.fields |= told_of(reply)
+            return reply
+        return pb.RerankResponse()
+
     async def LogEvents(
         self, request: pb.LogEventsRequest, grpc_context: Any
     ) -> pb.LogEventsResponse:
         """Returns once every event is on disk."""
         with _Handling(self._service, "LogEvents", grpc_context) as handling:
             events = await self._events(request)
-            allowed_s = handling.arrival.client_allows_s
-            within_s = math.inf if allowed_s is None else allowed_s
+            client_s = handling.arrival.client_allows_s
+            within_s = math.inf if client_s is None else client_s
             receipt = await self._service.record(events, within_s=within_s)
             handling.fields["events"] = len(events)
             known = self._service.tables.catalogue.row_of
@@ -159,7 +178,7 @@ class Gateway:
         with _Handling(self._service, "SuggestPrice", grpc_context) as handling:
             service = self._service
             ask = service.decoder.price_ask(request)
-            total_s = self._total_s(
+            total_s = allowed_s(
                 request.deadline_ms or asked_in_metadata_ms(grpc_context),
                 handling.arrival,
                 default_ms=service.deps.settings.pricing.total_ms,
@@ -197,7 +216,7 @@ class Gateway:
         ask = service.decoder.ask(request)
         if request.validate_only:
             return encode_valid(ask, service.tables.release, service.tables.catalogue)
-        total_s = self._total_s(
+        total_s = allowed_s(
             request.deadline_ms or metadata_ms, arrival, default_ms=service.budgets.total_ms
         )
         async with self._turns.turn():
@@ -213,28 +232,19 @@ class Gateway:
     async def _one_of_many(
         self, index: int, request: pb.RecommendRequest
     ) -> pb.RecommendManyResponse:
-        """A failure of one is that shopper's only. Its time begins when its turn comes."""
+        """A failure of one is that shopper's only. Its time begins when its turn comes.
+
+        At a peak it waits: shoppers who look at a page go first, a batch of e-mails has time.
+        """
         try:
-            reply = await self._one(request, Arrival(time.monotonic(), None), 0)
+            reply = await when_there_is_room(
+                lambda: self._one(request, Arrival(time.monotonic(), None), 0)
+            )
         except Exception as error:  # noqa: BLE001  the edge of one request among many
             refusal = _refusal(error, f"requests[{index}]")
             failure = pb.Failure(code=refusal.code.name, message=refusal.message)
             return pb.RecommendManyResponse(index=index, failure=failure)
         return pb.RecommendManyResponse(index=index, response=reply)
-
-    def _total_s(self, asked_ms: int, arrival: Arrival, *, default_ms: float) -> float:
-        """What the caller names, else the settings' default; never more than its client waits.
-
-        A client's own deadline only shortens: most are generous (5 s), and a call that has waited
-        its 100 ms in a queue is to be answered cheaply, or the queue would never get shorter.
-        """
-        allowed_s = arrival.client_allows_s
-        total_s = (asked_ms or default_ms) / 1000.0
-        if allowed_s is not None:
-            total_s = min(total_s, allowed_s)
-        if total_s <= 0.0:
-            raise DependencyTimeout("door", "the deadline had passed when the call arrived")
-        return total_s
 
 
 class _Handling:
@@ -254,6 +264,7 @@ class _Handling:
             "release": reply.release,
             "scored": reply.scored_count,
             "shown": len(reply.items),
+            "cache": reply.cache_status,
             "stage_ms": {stage: round(ms, 2) for stage, ms in reply.stage_ms.items()},
             "degraded": [f"{d.stage}:{d.reason}" for d in reply.degraded],
         }

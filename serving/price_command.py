@@ -10,11 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving.client import VitrineClient
-from serving.command import add_address_argument, door_address
+from serving.command import add_door_arguments, door_client
 from serving.proto import recommendations_pb2 as pb
 
-_TIMEOUT_S = 5.0
 _PIPE_WIDTH = 140
 
 
@@ -22,12 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `vitrine price`."""
     parser.add_argument("product", nargs="+", metavar="PRODUCT", help="product ids, at most 500")
     parser.add_argument("--json", action="store_true", help="the reply as one JSON object")
-    add_address_argument(parser)
+    add_door_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Asks once and prints the suggestions; 1 if there is none for any product."""
-    with VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S) as client:
+    with door_client(arguments) as client:
         reply = client.suggest_prices(arguments.product)
     if arguments.json:
         shown = MessageToDict(reply, preserving_proto_field_name=True)

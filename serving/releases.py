@@ -22,12 +22,15 @@ from serving.adapters.release_files import (
     read_release_manifest,
     verify_release,
 )
+from serving.adapters.release_search import ReleaseSearch, load_search
 from serving.adapters.triton import TritonModels
+from serving.recommend.cache import RankingCache
 from serving.recommend.call import Deps
 from serving.recommend.feed_ports import PriceFeeds
 from serving.recommend.feeds import FeedCache
 from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import ImpressionLog, LoadedRelease, ReleaseTables
+from serving.recommend.surroundings import Surroundings
 from serving.settings import Settings
 from shop.errors import DependencyError, NotFound, ReleaseRejected
 from shop.release import HISTORIES_FILE
@@ -43,12 +46,20 @@ class Releases:
     """The release being served, and the next one. Whoever makes it closes it."""
 
     def __init__(
-        self, settings: Settings, key: bytes, histories: HistoryStore, log: ImpressionLog
+        self,
+        settings: Settings,
+        key: bytes,
+        histories: HistoryStore,
+        log: ImpressionLog,
+        surroundings: Surroundings,
+        cache: RankingCache | None = None,
     ) -> None:
         self._settings = settings
         self._key = key
         self._histories = histories
         self._log = log
+        self._surroundings = surroundings
+        self._cache = cache
         self._seen = ""  # what CURRENT named when it was last acted upon
         self._serving = AsyncExitStack()
         self._next = AsyncExitStack()
@@ -92,8 +103,10 @@ class Releases:
         settings = self._settings
         # In a thread: reading and hashing would hold up the calls that are being answered.
         folder = settings.releases_dir / release
-        tables, index, snapshot = await asyncio.to_thread(self._read, folder)
+        tables, index, snapshot, searching = await asyncio.to_thread(self._read, folder)
         stack.enter_context(closing(index))
+        if searching is not None:
+            stack.enter_context(closing(searching))
         stop = asyncio.Event()
         taking_in = asyncio.create_task(self._keep_taking_in(folder, snapshot, stop))
         stack.push_async_callback(_ended, taking_in, stop)
@@ -116,12 +129,21 @@ class Releases:
             time.monotonic,
         )
         stack.push_async_callback(feeds.close)
-        loaded = LoadedRelease(tables, models, models, index)
+        search = None if searching is None else searching.parts(models)
+        loaded = LoadedRelease(tables, models, models, index, search)
         return Deps(
-            self._histories, loaded, offers, self._log, settings.recommend, time.monotonic, feeds
+            self._histories,
+            loaded,
+            offers,
+            self._log,
+            settings.recommend,
+            time.monotonic,
+            feeds,
+            surroundings=self._surroundings,
+            cache=self._cache,
         )
 
-    def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex, str]:
+    def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex, str, ReleaseSearch | None]:
         manifest = verify_release(folder, self._key)
         tables = load_tables(folder, manifest)
         index = load_index(
@@ -130,9 +152,10 @@ class Releases:
             row_count=tables.catalogue.product_count + 1,
             vector_size=tables.schema.vector_size,
         )
+        searching = load_search(folder, manifest, tables.catalogue)
         logger.info("loaded %s", tables.release)
         _take_in(self._histories, folder, manifest.snapshot)
-        return tables, index, manifest.snapshot
+        return tables, index, manifest.snapshot, searching
 
     async def _keep_taking_in(self, folder: Path, snapshot: str, stop: asyncio.Event) -> None:
         while not stop.is_set():

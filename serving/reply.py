@@ -8,19 +8,26 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from serving.proto import recommendations_pb2 as pb
-from serving.recommend.request import Answer, Ask
-from shop.candidates import Source
+from serving.recommend.paging import check_release
+from serving.recommend.request import Answer, Ask, CacheStatus
+from serving.search_reply import encode_search
+from shop.candidates import Source, source_bits
 from shop.catalogue import Catalogue
 from shop.tokens import Attribution, encode_attribution, encode_page
 
 _SOURCE_NAMES = tuple(source.name.lower() for source in Source)
-_CACHE_STATUS = "BYPASS"  # answers are not cached yet: events count in the very next call
 # Why a product is there, by the sources that proposed it; the first of these decides.
 _REASON_OF = (
     (Source.TWO_TOWER, pb.PERSONALISED),
     (Source.HISTORY, pb.PERSONALISED),
+    (Source.TEXT, pb.MATCHED),
+    (Source.LEXICAL, pb.MATCHED),
+    (Source.USER_USER, pb.PERSONALISED),
     (Source.ITEM_ITEM, pb.SIMILAR),
+    (Source.CONTENT, pb.SIMILAR),
+    (Source.SEGMENT_POPULAR, pb.POPULAR),
     (Source.POPULAR, pb.POPULAR),
+    (Source.FRESH, pb.NEW),
     (Source.EXPLORATION, pb.EXPLORATION),
 )
 _BITS = range(1 << len(Source))
@@ -38,50 +45,68 @@ def encode_answer(
     answer: Answer, catalogue: Catalogue, token_key: bytes, *, attribution_ttl_ms: int
 ) -> pb.RecommendResponse:
     """The whole reply."""
-    ask, slate = answer.ask, answer.slate
+    ask = answer.ask
     reply = pb.RecommendResponse(
-        items=_items(answer, catalogue),
-        attribution_token=encode_attribution(
-            Attribution(
-                request_id=ask.request_id,
-                release=answer.release,
-                arms=(),
-                expires_ms=ask.context.now_ms + attribution_ttl_ms,
-                rows=slate.rows,
-                propensities=slate.propensities.astype(np.float32),
-            ),
-            token_key,
-        ),
-        degraded=[
-            pb.Degradation(stage=stage, reason=reason.value) for stage, reason in answer.degraded
-        ],
+        items=items_of(answer, catalogue),
+        attribution_token=attribution_token_of(answer, token_key, ttl_ms=attribution_ttl_ms),
+        degraded=degraded_of(answer),
         next_page_token=_next_page_token(answer, token_key),
         stage_ms=answer.stage_ms,
-        cache_status=_CACHE_STATUS,
+        cache_status=answer.cache.status.value,
         release=answer.release,
         missing_product_ids=answer.missing_product_ids,
         request_id=ask.request_id,
         currency=catalogue.currency,
         scored_count=answer.scored_count,
+        relaxed=answer.relaxed,
     )
+    if answer.search is not None:
+        reply.search.CopyFrom(encode_search(answer.search))
     if ask.explain:
-        _explain(reply.items, answer)
+        explain(reply.items, answer)
     if ask.return_fields:
-        _keep_fields(reply.items, ask.return_fields)
+        keep_fields(reply.items, ask.return_fields)
     return reply
 
 
-def encode_valid(ask: Ask, release: str, catalogue: Catalogue) -> pb.RecommendResponse:
-    """The reply to a request that was only to be checked, and is right."""
-    return pb.RecommendResponse(
-        release=release,
-        request_id=ask.request_id,
-        currency=catalogue.currency,
-        cache_status=_CACHE_STATUS,
+def attribution_token_of(answer: Answer, token_key: bytes, *, ttl_ms: int) -> str:
+    """What events that follow from the slate are to hand back."""
+    return encode_attribution(
+        Attribution(
+            request_id=answer.ask.request_id,
+            release=answer.release,
+            arms=(),
+            expires_ms=answer.ask.context.now_ms + ttl_ms,
+            rows=answer.slate.rows,
+            propensities=answer.slate.propensities.astype(np.float32),
+        ),
+        token_key,
     )
 
 
-def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
+def degraded_of(answer: Answer) -> list[pb.Degradation]:
+    """What the answer lacks."""
+    return [pb.Degradation(stage=stage, reason=reason.value) for stage, reason in answer.degraded]
+
+
+def encode_valid(ask: Ask, release: str, catalogue: Catalogue) -> pb.RecommendResponse:
+    """The reply to a request that was only to be checked, and is right.
+
+    Raises InvalidRequest if it asks for a page of another release.
+    """
+    if ask.page is not None:
+        check_release(ask.page, release)
+    return pb.RecommendResponse(
+        release=release,
+        missing_product_ids=ask.not_among(catalogue.row_of),
+        request_id=ask.request_id,
+        currency=catalogue.currency,
+        cache_status=CacheStatus.BYPASS.value,
+    )
+
+
+def items_of(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
+    """The slate's products as rows."""
     slate, offers, at = answer.slate, answer.offers, answer.slate.at
     has_stock = offers.stock_tracked[at] & offers.stock_known[at]
     columns = zip(
@@ -94,7 +119,7 @@ def _items(answer: Answer, catalogue: Catalogue) -> list[pb.RecommendedProduct]:
         offers.stock[at].tolist(),
         offers.stock_as_of_ms[at].tolist(),
         has_stock.tolist(),
-        np.packbits(answer.proposed[at], axis=1, bitorder="little")[:, 0].tolist(),
+        source_bits(answer.proposed[at]).tolist(),
         slate.explored.tolist(),
         slate.promoted.tolist(),
         strict=True,
@@ -145,7 +170,8 @@ def _next_page_token(answer: Answer, token_key: bytes) -> str:
     return encode_page(answer.next_page, token_key, fingerprint=answer.ask.fingerprint())
 
 
-def _keep_fields(items: Iterable[pb.RecommendedProduct], wanted: Collection[str]) -> None:
+def keep_fields(items: Iterable[pb.RecommendedProduct], wanted: Collection[str]) -> None:
+    """Leaves the id and these fields."""
     dropped = [
         field.name
         for field in pb.RecommendedProduct.DESCRIPTOR.fields
@@ -156,7 +182,8 @@ def _keep_fields(items: Iterable[pb.RecommendedProduct], wanted: Collection[str]
             item.ClearField(name)
 
 
-def _explain(items: Iterable[pb.RecommendedProduct], answer: Answer) -> None:
+def explain(items: Iterable[pb.RecommendedProduct], answer: Answer) -> None:
+    """Fills the explanations of the slate's first products."""
     slate, scores, rules = answer.slate, answer.scores, answer.slate.rules
     for place, item in enumerate(items):
         at = int(slate.at[place])

@@ -182,6 +182,9 @@ def _as_json(found: _InForce, now_ms: int) -> dict[str, Any]:
                 "placements": sorted(rule.scope.placements),
                 "countries": sorted(rule.scope.countries),
                 "page_categories": sorted(rule.scope.page_categories),
+                # Whether these are so, each replica knows for itself.
+                "when_weather": sorted(rule.scope.weathers),
+                "when_trending": sorted(rule.scope.trending),
                 "does": _does(rule),
                 "to": _to(rule.selection),
             }
@@ -202,7 +205,7 @@ def _as_table(found: _InForce, now_ms: int) -> tuple[Table, Text]:
             _where(rule),
             _moment(rule.scope.window.from_ms),
             _moment(rule.scope.window.until_ms),
-            Text("holds", "green") if holds else Text("rests", "dim"),
+            _now(rule) if holds else Text("rests", "dim"),
         )
     lines = [f"version {found.book.version or 'none'}, {len(found.book.rules)} rules"]
     if found.state is None:
@@ -211,6 +214,12 @@ def _as_table(found: _InForce, now_ms: int) -> tuple[Table, Text]:
         lines += [f"not in force: {fault}" for fault in found.state.faults]
         lines += [f"note: {note}" for note in found.state.notes]
     return table, Text("\n".join(lines))
+
+
+def _now(rule: BookRule) -> Text:
+    if rule.scope.weathers or rule.scope.trending:
+        return Text("holds when so", "green")
+    return Text("holds", "green")
 
 
 def _does(rule: BookRule) -> str:
@@ -243,12 +252,20 @@ def _to(selection: Selection) -> str:
     told = " or ".join(parts)
     if selection.condition_text:
         told = f"({told}) and {selection.condition_text}" if told else selection.condition_text
+    if selection.trending:
+        told = f"({told}) and trending" if told else "trending"
     return told or "all"
 
 
 def _where(rule: BookRule) -> str:
     scope = rule.scope
-    parts = (scope.placements, scope.countries, scope.page_categories)
+    parts = (
+        scope.placements,
+        scope.countries,
+        scope.page_categories,
+        scope.weathers,
+        scope.trending,
+    )
     return "; ".join(_few(sorted(part)) for part in parts if part) or "everywhere"
 
 

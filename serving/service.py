@@ -8,16 +8,19 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from serving.adapters.feedback_log import FeedbackLog, open_feedback_log
 from serving.adapters.history_store import HistoryStore
 from serving.adapters.key_files import read_key, read_or_create_key
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.log_segments import log_name
+from serving.caches import open_cache
 from serving.codec import Decoder
+from serving.context_feeds import follow_surroundings
 from serving.deadline import Deadline
 from serving.recommend.call import Deps
 from serving.recommend.pipeline import recommend
@@ -30,9 +33,11 @@ from serving.recommend.ports import (
 )
 from serving.recommend.prices import PriceAnswer, PriceAsk, suggest
 from serving.recommend.request import Answer, Ask, Degradation, Losses
+from serving.recommend.rerank import RerankAnswer, RerankAsk, rerank
 from serving.recommend.settings import StageBudgets
 from serving.releases import Releases, fill_histories
 from serving.rulebooks import RuleBooks
+from serving.rules_sharing import RuleSharing
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from shop.features import Context
@@ -42,6 +47,7 @@ logger = logging.getLogger(__name__)
 _RECORD_S = 2.0  # a sync takes milliseconds; a disk that needs longer is failing
 _CANARY_S = 1.0  # the first calls load and compile: they are not held to the promise
 _CANARY_EVERY_S = 0.25
+_FIT_MS = 500  # 100 rules of a catalogue of a million: 0.3 s
 _WARM_ROWS = 20_000  # of the most popular products; at 500 in 5 ms this takes 0.2 s
 _WARM_AT_ONCE = 500
 _MODELS_LOST = frozenset({Degradation.FALLBACK_CANDIDATES, Degradation.NO_RANKING})
@@ -61,7 +67,11 @@ class Service:
     # A promoted release is ready in Triton already; one that needs longer is not.
     succeed_within_s: float = 10.0
     clock: Callable[[], float] = time.monotonic
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    clock_offset_ms: int = 0  # the shop's clock minus this machine's
+
+    def now_ms(self) -> int:
+        """The shop's time, Unix milliseconds."""
+        return shop_now_ms(self.clock_offset_ms)
 
     @property
     def tables(self) -> ReleaseTables:
@@ -82,24 +92,30 @@ class Service:
     def decoder(self) -> Decoder:
         """Judges requests for this shop."""
         return Decoder(
-            self.tables.catalogue.currency, self.token_key, self.now_ms, lambda: uuid.uuid4().hex
+            self.tables.catalogue.currency,
+            self.token_key,
+            self.now_ms,
+            lambda: uuid.uuid4().hex,
+            self.tables.schema.time_zone,
+            self.clock_offset_ms,
+            is_searchable=self.deps.release.search is not None,
         )
 
     async def recommend(self, ask: Ask, *, start_s: float, total_s: float) -> Answer:
         """A list, made within `total_s` of `start_s`, which is a time of `clock`."""
-        deadline = Deadline(
-            self.clock,
-            start_s=start_s,
-            total_s=total_s,
-            reserve_s=self.budgets.reserve_ms / 1000.0,
-        )
-        return await recommend(ask, self.deps, deadline)
+        return await recommend(ask, self.deps, self._deadline(start_s, total_s))
+
+    async def rerank(self, ask: RerankAsk, *, start_s: float, total_s: float) -> RerankAnswer:
+        """A list brought along, in order, within `total_s` of `start_s`, a time of `clock`."""
+        return await rerank(ask, self.deps, self._deadline(start_s, total_s))
 
     async def suggest_prices(self, ask: PriceAsk, *, start_s: float, total_s: float) -> PriceAnswer:
         """Prices, suggested within `total_s` of `start_s`, which is a time of `clock`."""
+        return await suggest(ask, self.deps, self._deadline(start_s, total_s))
+
+    def _deadline(self, start_s: float, total_s: float) -> Deadline:
         reserve_s = self.budgets.reserve_ms / 1000.0
-        deadline = Deadline(self.clock, start_s=start_s, total_s=total_s, reserve_s=reserve_s)
-        return await suggest(ask, self.deps, deadline)
+        return Deadline(self.clock, start_s=start_s, total_s=total_s, reserve_s=reserve_s)
 
     async def record(self, events: Sequence[ShopperEvent], *, within_s: float) -> EventReceipt:
         """Returns once every event is on disk, and counts in the next list."""
@@ -134,7 +150,9 @@ class Service:
     async def warm_up(self) -> None:
         """Returns after a list made by both models, with every price asked. Tries until then."""
         await self._warm_offers()
-        unlogged = replace(self, deps=replace(self.deps, impressions=_NotLogged()))
+        # Without the cache: a list from there says nothing of the models.
+        deps = replace(self.deps, impressions=_NotLogged(), cache=None)
+        unlogged = replace(self, deps=deps)
         said: tuple[str, ...] = ()
         while True:
             answer = await unlogged.recommend(
@@ -161,10 +179,18 @@ class Service:
             )
 
 
+def shop_now_ms(clock_offset_ms: int) -> int:
+    """The time of a shop whose clock is so far from this machine's, Unix milliseconds."""
+    return time.time_ns() // 1_000_000 + clock_offset_ms
+
+
 class _NotLogged:
     """An `ImpressionLog` for lists that nobody was shown."""
 
     def put(self, impression: Impression) -> None:
+        """Forgets it."""
+
+    def note(self, event: ShopperEvent) -> None:
         """Forgets it."""
 
 
@@ -201,14 +227,20 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         histories = await stack.enter_async_context(_open_histories(settings))
         await asyncio.to_thread(fill_histories, settings, release_key, histories)
         log = stack.enter_context(closing(_open_log(settings, histories)))
-        releases = Releases(settings, release_key, histories, log)
+        surroundings = await stack.enter_async_context(follow_surroundings(settings))
+        cache = await stack.enter_async_context(open_cache(settings))
+        releases = Releases(settings, release_key, histories, log, surroundings, cache)
         stack.push_async_callback(releases.close)
         telemetry = Telemetry()
         telemetry.watch_feedback(log)
+        telemetry.watch_cache(cache)
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
         telemetry.watch_offers(deps.offers)
-        rule_books = RuleBooks(settings, telemetry)
+        telemetry.watch_surroundings(surroundings)
+        shop_clock = partial(shop_now_ms, settings.clock_offset_ms)
+        sharing = stack.enter_context(_sharing(settings))
+        rule_books = RuleBooks(settings, telemetry, shop_clock, sharing)
         await rule_books.open(deps)
         yield Service(
             deps,
@@ -218,6 +250,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             is_sound=lambda: log.is_writing,
             releases=releases,
             rule_books=rule_books,
+            clock_offset_ms=settings.clock_offset_ms,
         )
 
 
@@ -240,6 +273,24 @@ async def _open_histories(settings: Settings) -> AsyncIterator[HistoryStore]:
             LmdbHistories(settings.histories_dir, map_bytes=map_bytes, max_shoppers=max_shoppers)
         ) as lmdb_histories:
             yield lmdb_histories
+
+
+@contextmanager
+def _sharing(settings: Settings) -> Iterator[RuleSharing | None]:
+    if settings.rules.store == "file":
+        yield None
+        return
+    from serving.adapters.redis_rules import RedisRules  # as above
+
+    # Two looks of whoever just missed it, and the time to read and fit a book.
+    lead_ms = round(settings.rules.look_every_s * 2_000.0) + _FIT_MS
+    with closing(RedisRules(settings.redis)) as rules:
+        yield RuleSharing(
+            rules,
+            settings.offered_rules_file,
+            lambda: time.time_ns() // 1_000_000,
+            lead_ms=lead_ms,
+        )
 
 
 def _open_log(settings: Settings, histories: HistoryStore) -> FeedbackLog:

@@ -33,6 +33,11 @@ class DoorSettings:
     price_calls: int = 2
     metrics_port: int = 9464  # of the first replica, the next have the next; 0 takes any
     warm_within_s: float = 30.0  # how long the start waits for a first good answer
+    # TLS: PEM files, read when a replica starts. Without them the door speaks plainly: for the
+    # loopback, or behind a proxy or mesh that encrypts.
+    tls_certificate: str = ""  # the chain, the door's own first
+    tls_key: str = ""
+    tls_client_ca: str = ""  # if given, only clients with a certificate from there are heard
 
     def __post_init__(self) -> None:
         for name in ("port", "metrics_port"):
@@ -47,6 +52,24 @@ class DoorSettings:
         ):
             _require(getattr(self, name) >= 1, f"{name}: must be at least 1")
         _require(self.warm_within_s > 0, "warm_within_s: must be above 0")
+        _require(
+            bool(self.tls_certificate) == bool(self.tls_key),
+            "tls_key: must be given with tls_certificate, and only with it",
+        )
+        _require(
+            bool(self.tls_certificate) or not self.tls_client_ca,
+            "tls_client_ca: does nothing without tls_certificate",
+        )
+        _require(
+            self.kind == "direct" or not self.tls_certificate,
+            "tls_certificate: is for doors of kind direct; in front of haproxy, end TLS at a proxy"
+            " or mesh",
+        )
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether clients must speak TLS."""
+        return bool(self.tls_certificate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +113,18 @@ class BusinessSettings:
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
-    """Where the feeds behind price suggestions are."""
+    """Where the feeds are: those behind price suggestions, and those of the shop's surroundings."""
 
     competitors: str = "127.0.0.1:9102"
     demand: str = "127.0.0.1:9102"
     calendar: str = "127.0.0.1:9102"
+    weather: str = ""  # "": there is none, and a rule that asks for it never holds
+    trends: str = ""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            _require_address(name, getattr(self, name))
+            if name not in ("weather", "trends") or getattr(self, name):
+                _require_address(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +142,13 @@ class RulesSettings:
     # Inside the state folder, unless the path is absolute. Without this file there are no rules; a
     # file that was named here must be there.
     file: Path = Path("rules.toml")
+    # file: replicas go by the file that each of them sees. redis: they agree on one book there; a
+    # machine's file that changes is published to all, and they turn to it at once.
+    store: Literal["file", "redis"] = "file"
     look_every_s: float = 1.0  # one stat; a change holds once it was seen twice, within two seconds
 
     def __post_init__(self) -> None:
-        _require(self.look_every_s > 0, "look_every_s: must be above 0")
+        _require(0 < self.look_every_s <= 60, "look_every_s: must be above 0, at most 60")
 
     @property
     def is_named(self) -> bool:
@@ -151,6 +180,14 @@ class Settings:
         _require(
             self.histories.store != "redis" or bool(self.redis.url),
             "redis.url: must be given if histories.store is redis",
+        )
+        _require(
+            self.recommend.cache.store != "redis" or bool(self.redis.url),
+            "redis.url: must be given if recommend.cache.store is redis",
+        )
+        _require(
+            self.rules.store != "redis" or bool(self.redis.url),
+            "redis.url: must be given if rules.store is redis",
         )
 
     @property
@@ -187,6 +224,11 @@ class Settings:
     def accepted_rules_file(self) -> Path:
         """A copy of the last book that was accepted; the start falls back on it."""
         return self.state_dir / "rules.accepted.toml"
+
+    @property
+    def offered_rules_file(self) -> Path:
+        """The digest of the rule book that was last published from here."""
+        return self.state_dir / "run" / "rules.offered"
 
     @property
     def logs_dir(self) -> Path:

@@ -5,7 +5,7 @@ way: Ray's agent would deliver the same numbers ten seconds later and take 0.1 G
 """
 
 from collections import Counter as Counts
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,12 +21,16 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from serving.adapters.feedback_log import FeedbackLog
+from serving.cache_metrics import CacheCollector
+from serving.recommend.cache import RankingCache
 from serving.recommend.lookups import OfferCache
 from serving.recommend.prices import PriceAnswer
-from serving.recommend.request import Answer, Degradation, Stage
+from serving.recommend.request import Answer, CacheStatus, Degradation, Stage
+from serving.recommend.surroundings import Surroundings
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
-METHODS = ("Recommend", "RecommendMany", "LogEvents", "SuggestPrice")
+_AGE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 900.0)
+METHODS = ("Recommend", "RecommendMany", "Rerank", "LogEvents", "SuggestPrice")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
 
@@ -59,8 +63,19 @@ class Telemetry:
         self._prices = Counter(
             "vitrine_price_suggestions", "Suggested prices by outcome", ("outcome",), **self._here
         )
+        lists = Counter(
+            "vitrine_cache_lists", "Lists by what the cache did for them", ("status",), **self._here
+        )
+        self._cache_status = {each: lists.labels(each.value) for each in CacheStatus}
+        self._cache_age = Histogram(
+            "vitrine_cache_age_seconds",
+            "Age of the rankings that lists were made from",
+            buckets=_AGE_SECONDS,
+            **self._here,
+        )
         self._empty = Counter("vitrine_empty_answers", "Lists without a product", **self._here)
         self._in_flight = Gauge("vitrine_calls_in_flight", "Calls under way", **self._here)
+        self._serving = Gauge("vitrine_serving", "1: as health says SERVING", **self._here)
         self._release = Gauge("vitrine_release", "The release served", ("release",), **self._here)
         self._rule_book = Gauge(
             "vitrine_rule_book", "Rules of the book in force", ("version",), **self._here
@@ -98,6 +113,9 @@ class Telemetry:
             self._degradations[reason].inc()
         if len(answer.slate) == 0:
             self._empty.inc()
+        self._cache_status[answer.cache.status].inc()
+        if answer.cache.status in (CacheStatus.HIT, CacheStatus.PARTIAL):
+            self._cache_age.observe(answer.cache.age_ms / 1000.0)
 
     def suggested(self, answer: PriceAnswer) -> None:
         """Prices were suggested."""
@@ -109,6 +127,10 @@ class Telemetry:
         outcomes.update(failure.value for failure in answer.failures.values())
         for outcome, count in outcomes.items():
             self._prices.labels(outcome).inc(count)
+
+    def watch_serving(self, is_well: Callable[[], bool]) -> None:
+        """Shows what health says, for whoever cannot speak the door's TLS."""
+        self._serving.set_function(is_well)
 
     def serves(self, release: str) -> None:
         """This release is the one being served now."""
@@ -132,6 +154,14 @@ class Telemetry:
         """Shows what became of the questions to the shop's systems; replaces the cache before."""
         self._questions.of = offers
 
+    def watch_surroundings(self, surroundings: Surroundings) -> None:
+        """Shows whether weather and search trends are known."""
+        self.registry.register(_SurroundingsState(surroundings))
+
+    def watch_cache(self, cache: RankingCache) -> None:
+        """Shows the cache's own counts."""
+        self.registry.register(CacheCollector(cache))
+
     def serve_metrics(self, host: str, port: int) -> int:
         """Answers `/metrics` on `host`; the port it got. Raises OSError if the port is taken."""
         server, _ = start_http_server(port, addr=host, registry=self.registry)
@@ -152,6 +182,7 @@ class _FeedbackCounts(Collector):
             ("event_duplicates", "Events acknowledged before", counts.duplicates),
             ("impressions", "Shown lists logged", counts.impressions),
             ("lost_impressions", "Shown lists that could not be logged", counts.lost_impressions),
+            ("lost_events", "Dead-end searches that could not be logged", counts.lost_events),
             ("feedback_failures", "Groups that could not be written", counts.failed_groups),
             ("damaged_histories", "Histories that began anew", counts.damaged_histories),
         ):
@@ -197,3 +228,19 @@ class _QuestionCounts(Collector):
             second.add_metric((system,), questions.second_calls)
             left_alone.add_metric((system,), questions.is_left_alone)
         return asked, failed, second, left_alone
+
+
+class _SurroundingsState(Collector):
+    """Reads what is known of the surroundings whenever somebody asks for metrics."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+
+    def collect(self) -> Iterable[Metric]:
+        """By feed."""
+        known = GaugeMetricFamily(
+            "vitrine_context_known", "1: told, and young enough to count", labels=("feed",)
+        )
+        known.add_metric(("weather",), self._surroundings.weather_is_known)
+        known.add_metric(("trends",), self._surroundings.trends_are_known)
+        yield known

@@ -6,12 +6,33 @@ tell a shed client nothing about when to come back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from shop.errors import Overloaded
 
 _RETRY_AFTER_MS = 200  # a full queue of calls at 3 ms each
+
+
+_MOST_TRIES = 50  # ten seconds of a full queue: then it is no peak any more
+
+_Answer = TypeVar("_Answer")
+
+
+async def when_there_is_room(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """The answer, asked for again after the wait that the door names to those it sheds.
+
+    For work that nobody looks at while it is done. Raises Overloaded after ten seconds.
+    """
+    for _ in range(_MOST_TRIES):
+        try:
+            return await ask()
+        except Overloaded as error:
+            if error.retry_after_ms is None:
+                raise
+            await asyncio.sleep(error.retry_after_ms / 1000.0)
+    return await ask()
 
 
 class Turns:

@@ -1,11 +1,11 @@
 """Blend: one list of candidates out of what several sources propose.
 
-Every source delivers products best first. The one at place p (0-based) of a source with quota q
-gets the key (p + ½) / q, and the smallest keys come first: a source with twice the quota appears
-twice as often, at every length of the list. What several sources propose stands where its best key
-puts it and keeps every source's score. A source beyond its quota fills what others left free.
-Exploration comes after everybody's quota: its products are there to be tried at chosen places, not
-to be a good guess.
+`blend_policies` chooses how; the means are here. Interleaved, every source delivers products best
+first. The one at place p (0-based) of a source with quota q gets the key (p + ½) / q, and the
+smallest keys come first: a source with twice the quota appears twice as often, at every length of
+the list. What several sources propose stands where its best key puts it and keeps every source's
+score. A source beyond its quota fills what others left free. Exploration comes after everybody's
+quota: its products are there to be tried at chosen places, not to be a good guess.
 
 Shapes: N candidates, S sources, M proposed by one source.
 """
@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shop.candidates import SOURCE_COUNT, Candidates, Source
+from shop.candidates import BLENDED, SOURCE_COUNT, Candidates, Source
 from shop.catalogue import DENSE_ROWS
 
 
@@ -33,6 +33,10 @@ class Quotas:
     item_item: int = 150
     history: int = 40  # more than anyone's recent favourites
     popular: int = 40
+    content: int = 100
+    user_user: int = 0  # off: on the world it finds nothing that the others do not (bench sources)
+    segment_popular: int = 100
+    fresh: int = 10
     exploration: int = 20  # the pool of the exploration slots
     candidates: int = 500  # N ≈ 500 by design; the ranker's longest bucket
     # So many are asked stock and price of, because some are gone: in the world one in eight.
@@ -46,7 +50,7 @@ class Quotas:
             raise ValueError("candidates: must be 1 to 500, the longest list the ranker takes")
         if self.looked_up < self.candidates:
             raise ValueError("looked_up: must be at least candidates")
-        if self.two_tower + self.item_item + self.history + self.popular == 0:
+        if not any(self.of(source) for source in BLENDED if source is not Source.EXPLORATION):
             raise ValueError("two_tower: 0 like all other sources, so nothing could be proposed")
 
     def of(self, source: Source) -> int:
@@ -72,7 +76,7 @@ def interleave(proposals: Sequence[Proposal], quotas: Quotas, count: int) -> Can
         _interleaved_keys(len(proposal), quotas.of(proposal.source), proposal.source)
         for proposal in proposals
     ]
-    return _merge(proposals, keys, count)
+    return merged(proposals, _joined(keys), count)
 
 
 def stack(proposals: Sequence[Proposal], count: int) -> Candidates:
@@ -81,7 +85,7 @@ def stack(proposals: Sequence[Proposal], count: int) -> Candidates:
         at + np.arange(len(proposal)) / max(1, len(proposal))
         for at, proposal in enumerate(proposals)
     ]
-    return _merge(proposals, keys, count)
+    return merged(proposals, _joined(keys), count)
 
 
 def with_more(first: Candidates, more: Candidates, count: int) -> Candidates:
@@ -115,22 +119,53 @@ def _interleaved_keys(length: int, quota: int, source: Source) -> NDArray[np.flo
     return 1.0 + keys * 1e-9 if source is Source.EXPLORATION else keys
 
 
-def _merge(
-    proposals: Sequence[Proposal], keys: Sequence[NDArray[np.float64]], count: int
-) -> Candidates:
+def _joined(keys: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate(keys) if keys else np.zeros(0)
+
+
+def merged(proposals: Sequence[Proposal], key: NDArray[np.float64], count: int) -> Candidates:
+    """At most `count` products, smallest key first; each stands where its best key puts it.
+
+    `key` holds the keys of all proposals, one proposal's after the other's. Every source's score
+    is kept.
+    """
     if not proposals:
         return Candidates(np.zeros(0, np.int64), np.zeros((0, SOURCE_COUNT), np.float32))
     rows = np.concatenate([proposal.rows for proposal in proposals])
-    key = np.concatenate(keys)
     ordered = rows[np.argsort(key, kind="stable")]  # ties: the proposal named first
     distinct, places = _distinct(ordered, rows)
-    scores = np.full((distinct.size, SOURCE_COUNT), np.nan, dtype=np.float32)
+    scores = scores_of(proposals, places, distinct.size)
+    return Candidates(distinct[:count], scores[:count])
+
+
+def scores_of(
+    proposals: Sequence[Proposal], places: NDArray[np.intp], size: int
+) -> NDArray[np.float32]:
+    """[size, S] every source's score, of products whose places [T] are those in all proposals."""
+    scores = np.full((size, SOURCE_COUNT), np.nan, dtype=np.float32)
     start = 0
     for proposal in proposals:
         end = start + len(proposal)
         scores[places[start:end], proposal.source] = proposal.scores
         start = end
-    return Candidates(distinct[:count], scores[:count])
+    return scores
+
+
+def distinct_rows(
+    several: Sequence[NDArray[np.int64]],
+) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The different ones of all these rows, in no order, and where each of them [T] is there."""
+    rows = np.concatenate(several)
+    count = int(rows.max(initial=0)) + 1
+    if count > DENSE_ROWS:
+        unique, inverse = np.unique(rows, return_inverse=True)
+        return unique, inverse
+    table = np.empty(count, dtype=np.intp)  # what nobody wrote is never read
+    each = np.arange(rows.size)
+    table[rows] = each
+    distinct = rows[table[rows] == each]
+    table[distinct] = each[: distinct.size]
+    return distinct, table[rows]
 
 
 def _distinct(

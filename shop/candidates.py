@@ -11,16 +11,38 @@ from numpy.typing import NDArray
 
 
 class Source(IntEnum):
-    """Where a candidate came from; the value is its column in `Candidates.source_scores`."""
+    """Where a candidate came from; the value is its column in `Candidates.source_scores`.
+
+    Never renumber: page tokens carry a bit for each.
+    """
 
     TWO_TOWER = 0
     ITEM_ITEM = 1
     HISTORY = 2
     POPULAR = 3
     EXPLORATION = 4
+    CONTENT = 5
+    USER_USER = 6
+    SEGMENT_POPULAR = 7
+    FRESH = 8
+    TEXT = 9  # the meaning of a query's words
+    LEXICAL = 10  # the words themselves
 
 
-SOURCE_COUNT = len(Source)
+BY_QUERY = (Source.TEXT, Source.LEXICAL)  # what the others are blended without
+BLENDED = tuple(source for source in Source if source not in BY_QUERY)
+SOURCE_COUNT = len(Source)  # at most 16, the bits of a page token
+_BIT_OF = (1 << np.arange(SOURCE_COUNT)).astype(np.uint16)
+
+
+def source_bits(proposed: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """[N] a bit for every source that proposed the product, from [N, S]."""
+    return proposed @ _BIT_OF
+
+
+def proposed_of(bits: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """[N, S] which sources proposed the product, from [N]."""
+    return (bits[:, None] & _BIT_OF) > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ are rows 1..P, the same rows in the FAISS index, in the ranker's feature table a
 Shapes: R = P + 1 rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,31 @@ from numpy.typing import NDArray
 NO_PRODUCT = 0
 # Up to here one number per catalogue row is quicker than sorting a call's few hundred rows.
 DENSE_ROWS = 65_536
+_FEW = 24  # below it, one comparison for each is quicker than sorting
+# What a shop may tell of its products beside category and brand; each may be absent.
+SPECIFICATION = ("material", "use", "season", "style", "colour")
+
+
+def is_one_of(rows: NDArray[np.int64], few: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[N] which of `rows` are among `few` [F]. The overhead of np.isin is most of it for a few."""
+    if few.size > _FEW:
+        return np.isin(rows, few)
+    found = np.zeros(rows.shape, dtype=np.bool_)
+    for row in few.tolist():
+        found |= rows == row
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedColumn:
+    """A text attribute of every product, as codes into its names. Code 0 is "", not told."""
+
+    codes: NDArray[np.int64]  # [R]
+    names: tuple[str, ...]  # by code
+    code_of: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "code_of", _codes(self.names))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +55,10 @@ class Catalogue:
     cost_minor: NDArray[np.int64]  # [R] purchase cost; where unknown, settings' default margin
     cost_known: NDArray[np.bool_]  # [R]
     currency: str
+    specification: Mapping[str, CodedColumn] = field(default_factory=dict)  # of SPECIFICATION
     row_of: dict[str, int] = field(init=False)
+    # Every text attribute that this catalogue tells, by name: category, brand and `specification`.
+    texts: dict[str, CodedColumn] = field(init=False)
     category_code_of: dict[str, int] = field(init=False)
     brand_code_of: dict[str, int] = field(init=False)
 
@@ -38,8 +67,14 @@ class Catalogue:
         if len(rows) != len(self.product_ids) - 1:
             raise ValueError("product ids are not unique")
         object.__setattr__(self, "row_of", rows)
-        object.__setattr__(self, "category_code_of", _codes(self.category_names, "category"))
-        object.__setattr__(self, "brand_code_of", _codes(self.brand_names, "brand"))
+        texts = {
+            "category": CodedColumn(self.category_codes, self.category_names),
+            "brand": CodedColumn(self.brand_codes, self.brand_names),
+            **self.specification,
+        }
+        object.__setattr__(self, "texts", texts)
+        object.__setattr__(self, "category_code_of", texts["category"].code_of)
+        object.__setattr__(self, "brand_code_of", texts["brand"].code_of)
 
     @property
     def product_count(self) -> int:
@@ -54,7 +89,7 @@ class Catalogue:
         )
 
 
-def _codes(names: tuple[str, ...], what: str) -> dict[str, int]:
+def _codes(names: tuple[str, ...]) -> dict[str, int]:
     if not names or names[0] != "":
-        raise ValueError(f'{what} names are not by code: name 0 must be "", unknown')
+        raise ValueError('names are not by code: name 0 must be "", unknown')
     return {name: code for code, name in enumerate(names)}

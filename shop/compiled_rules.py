@@ -20,6 +20,7 @@ from shop.countries import UNKNOWN_COUNTRY, country_of
 from shop.filters import Filter, holds_by_name, only_category
 from shop.rule_clauses import Box, Shelf, boxes_of
 from shop.rulebook import BookRule, Cap, Kind, Pin, RuleBook, Selection
+from shop.surroundings import NOTHING_TRENDS, Trending
 
 _COLUMNS_AT_ONCE = 30  # bits of a key, beside 31 bits of the group before
 
@@ -69,6 +70,7 @@ class ScopeKey(NamedTuple):
     country: str  # one that some rule names, UNKNOWN_COUNTRY, or _OTHER
     page_category: str  # one that some rule names, or ""
     era: int  # between which window's edges
+    weather: str  # one that some rule names, or "": another, or not known
 
 
 _OTHER = "other"  # a country that no rule names
@@ -86,9 +88,18 @@ class CompiledBook:
     edges: tuple[int, ...]  # Unix ms at which some window opens or closes, ascending
     countries: frozenset[str]  # that some rule names
     page_categories: frozenset[str]
+    weathers: frozenset[str]
+    asks_around: bool  # some rule asks for weather or trends
+    trending: Trending
 
     def key(
-        self, *, placement: str, country: str, page_filter: Filter | None, now_ms: int
+        self,
+        *,
+        placement: str,
+        country: str,
+        page_filter: Filter | None,
+        now_ms: int,
+        weather: str = "",
     ) -> ScopeKey:
         """Where a call stands."""
         code = country_of(country)
@@ -99,13 +110,33 @@ class CompiledBook:
             page_category = only_category(page_filter.expression)
             if page_category not in self.page_categories:
                 page_category = ""
-        return ScopeKey(placement, code, page_category, bisect_right(self.edges, now_ms))
+        if weather not in self.weathers:
+            weather = ""
+        era = bisect_right(self.edges, now_ms)
+        return ScopeKey(placement, code, page_category, era, weather)
 
     def rules_for(self, key: ScopeKey) -> tuple[BookRule, ...]:
         """The rules that hold there."""
+        return tuple(
+            rule
+            for rule in self._meant_for(key)
+            if (not rule.scope.weathers or key.weather in rule.scope.weathers)
+            and (not rule.scope.trending or rule.scope.trending & self.trending.terms)
+        )
+
+    def asks(self, key: ScopeKey) -> tuple[bool, bool]:
+        """Whether some rule there depends on the weather, and on what people look for."""
+        rules = self._meant_for(key)
+        return (
+            any(rule.scope.weathers for rule in rules),
+            any(rule.asks_trends for rule in rules),
+        )
+
+    def _meant_for(self, key: ScopeKey) -> list[BookRule]:
+        """The rules that hold there, whatever goes on around the shop."""
         # Every instant of an era is like its first; before the first edge nothing has opened.
         now_ms = self.edges[key.era - 1] if key.era else -(2**62)
-        return tuple(rule for rule in self.book.rules if _is_for(rule, key, now_ms))
+        return [rule for rule in self.book.rules if _is_for(rule, key, now_ms)]
 
 
 def _is_for(rule: BookRule, key: ScopeKey, now_ms: int) -> bool:
@@ -119,10 +150,13 @@ def _is_for(rule: BookRule, key: ScopeKey, now_ms: int) -> bool:
     )
 
 
-def compile_book(book: RuleBook, catalogue: Catalogue) -> CompiledBook:
+def compile_book(
+    book: RuleBook, catalogue: Catalogue, trending: Trending = NOTHING_TRENDS
+) -> CompiledBook:
     """About 3 ms per rule and million products: not for an event loop.
 
-    What the catalogue does not know is not there: such a part of a rule selects nothing.
+    What the catalogue does not know is not there: such a part of a rule selects nothing. What
+    trends is fitted in with it; a change of it takes a new fit.
     """
     selecting = [rule for rule in book.rules if not isinstance(rule.effect, Cap | Pin)]
     boxes_by_rule = [boxes_of(rule.selection.condition) for rule in selecting]
@@ -131,7 +165,7 @@ def compile_book(book: RuleBook, catalogue: Catalogue) -> CompiledBook:
         for rule, its in zip(selecting, boxes_by_rule, strict=True)
         for box in its or (Box(low=1, high=0),)  # a condition that nothing can meet
     ]
-    group_of_row, by_name = _grouped(boxes, catalogue)
+    group_of_row, by_name = _grouped(boxes, catalogue, trending.products)
     lengths = np.array([max(1, len(its)) for its in boxes_by_rule], dtype=np.intp)
     windows = [rule.scope.window for rule in book.rules]
     edges = {edge for w in windows for edge in (w.from_ms, w.until_ms) if edge is not None}
@@ -153,11 +187,16 @@ def compile_book(book: RuleBook, catalogue: Catalogue) -> CompiledBook:
         edges=tuple(sorted(edges)),
         countries=frozenset().union(*(rule.scope.countries for rule in book.rules)),
         page_categories=frozenset().union(*(rule.scope.page_categories for rule in book.rules)),
+        weathers=frozenset().union(*(rule.scope.weathers for rule in book.rules)),
+        asks_around=book.asks_trends or any(rule.scope.weathers for rule in book.rules),
+        trending=trending,
     )
 
 
 def _grouped(
-    boxes: Sequence[tuple[BookRule, Box]], catalogue: Catalogue
+    boxes: Sequence[tuple[BookRule, Box]],
+    catalogue: Catalogue,
+    trending: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """[R] the group of each row, and [B, G] which boxes hold for it by name."""
     count = catalogue.product_count + 1
@@ -167,7 +206,10 @@ def _grouped(
     for start in range(0, len(boxes), _COLUMNS_AT_ONCE):
         key = np.zeros(count, dtype=np.int64)
         for bit, (rule, box) in enumerate(boxes[start : start + _COLUMNS_AT_ONCE]):
-            key |= _selected(rule.selection, box, catalogue).astype(np.int64) << bit
+            chosen = _selected(rule.selection, box, catalogue)
+            if rule.selection.trending:
+                chosen &= False if trending is None else trending
+            key |= chosen.astype(np.int64) << bit
         keys.append(key)
         _, first, group = np.unique(
             (group << _COLUMNS_AT_ONCE) | key, return_index=True, return_inverse=True

@@ -28,10 +28,15 @@ class ExplorationSettings:
     # A choice; what it costs is to be measured against the world's truth.
     epsilon: float = 0.1
     slots: tuple[int, ...] = (7, 14)  # 1-based; below the places that earn the most clicks
+    # Of the products drawn to be tried, how many come from the latest arrivals: nobody knows these
+    # yet, so a trial of one tells most. The propensities need not know: they are given the draw.
+    fresh_share: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.epsilon < 1.0:
             raise ValueError("epsilon: must be 0 or more, and below 1")
+        if not 0.0 <= self.fresh_share <= 1.0:
+            raise ValueError("fresh_share: must be 0 to 1")
         if min(self.slots, default=1) < 1 or len(set(self.slots)) != len(self.slots):
             raise ValueError("slots: must be different positions, counted from 1")
 

@@ -5,19 +5,21 @@
     factor     = NOT factor | "(" filter ")" | in_stock | comparison
     comparison = text ("=" | "!=") string | text [NOT] IN "(" string { "," string } ")"
                | price ("=" | "!=" | "<" | "<=" | ">" | ">=") number
-    text       = category | brand
+    text       = category | brand | material | use | season | style | colour
     string     = "…" or '…', with \\ before a quote or a backslash
     number     = digits, with a fraction if wanted, in major units: 49.90
 
     category = "lamps" AND price < 50 AND in_stock AND NOT brand IN ("acme", "bright")
 
 Keywords and attributes may be written in any case; strings match exactly. The text is hostile until
-parsed: length, nesting and lists are limited.
+parsed: length, nesting, lists and comparisons are limited, and reading stops at the first fault.
+docs/filters.md is the reference for whoever writes filters.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, get_args
 
 from shop.errors import InvalidRequest
 
@@ -27,9 +29,10 @@ MAX_VALUES = 200  # of one IN list
 MAX_COMPARISONS = 32  # each one is a pass over the whole catalogue
 _MINOR_PER_MAJOR = 100
 
-TextAttribute = Literal["category", "brand"]
+TextAttribute = Literal["category", "brand", "material", "use", "season", "style", "colour"]
+TEXT_ATTRIBUTES: tuple[TextAttribute, ...] = get_args(TextAttribute)
 Comparator = Literal["=", "!=", "<", "<=", ">", ">="]
-ATTRIBUTES = ("category", "brand", "price", "in_stock")
+ATTRIBUTES = (*TEXT_ATTRIBUTES, "price", "in_stock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +104,11 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _COMPARATORS: dict[str, Comparator] = {c: c for c in ("=", "!=", "<", "<=", ">", ">=")}
-_TEXT_ATTRIBUTES: dict[str, TextAttribute] = {"category": "category", "brand": "brand"}
+_TEXT_ATTRIBUTE_OF: dict[str, TextAttribute] = {name: name for name in TEXT_ATTRIBUTES}
 
 
-def _tokens(text: str) -> list[_Token]:
-    tokens: list[_Token] = []
+def _tokens(text: str) -> Iterator[_Token]:
+    """One after the other: what is wrong early is refused before the rest is read."""
     at, end = 0, len(text.rstrip())
     while at < end:
         found = _TOKEN.match(text, at)
@@ -115,16 +118,15 @@ def _tokens(text: str) -> list[_Token]:
         kind, piece = found.lastgroup, found[found.lastgroup or 0]
         start = found.start(kind or 0) + 1
         if kind == "string":
-            tokens.append(_Token("string", re.sub(r"\\(.)", r"\1", piece[1:-1], flags=re.S), start))
+            yield _Token("string", re.sub(r"\\(.)", r"\1", piece[1:-1], flags=re.S), start)
         elif kind == "number":
-            tokens.append(_Token("number", piece, start))
+            yield _Token("number", piece, start)
         elif kind == "word":
-            tokens.append(_Token("word", piece, start))
+            yield _Token("word", piece, start)
         else:
-            tokens.append(_Token("sign", piece, start))
+            yield _Token("sign", piece, start)
         at = found.end()
-    tokens.append(_Token("end", "the end", len(text) + 1))
-    return tokens
+    yield _Token("end", "the end", len(text) + 1)
 
 
 def _refuse(what: str, at: int) -> NoReturn:
@@ -138,7 +140,7 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self._tokens = _tokens(text)
-        self._next = 0
+        self._next = next(self._tokens)  # the first that is not taken yet
         self._comparisons = 0
 
     def whole(self) -> Expression:
@@ -178,12 +180,12 @@ class _Parser:
         self._comparisons += 1
         if self._comparisons > MAX_COMPARISONS:
             self._refuse_next(f"more than {MAX_COMPARISONS} comparisons")
-        self._next += 1
+        self._step()
         if name == "in_stock":
             return InStock()
         if name == "price":
             return PriceIs(self._comparator(*_COMPARATORS), self._amount_minor())
-        return self._text_comparison(_TEXT_ATTRIBUTES[name])
+        return self._text_comparison(_TEXT_ATTRIBUTE_OF[name])
 
     def _text_comparison(self, attribute: TextAttribute) -> Expression:
         if self._take_word("not"):
@@ -210,21 +212,21 @@ class _Parser:
         token = self._peek()
         if token.kind != "sign" or token.text not in allowed:
             self._refuse_next(f"expected {' '.join(allowed)}{otherwise}")
-        self._next += 1
+        self._step()
         return _COMPARATORS[token.text]
 
     def _amount_minor(self) -> float:
         token = self._peek()
         if token.kind != "number":
             self._refuse_next("expected an amount such as 49.90")
-        self._next += 1
+        self._step()
         return round(float(token.text) * _MINOR_PER_MAJOR, 4)  # 0.29 × 100 is 28.999…
 
     def _string(self) -> str:
         token = self._peek()
         if token.kind != "string":
             self._refuse_next("expected text in quotes")
-        self._next += 1
+        self._step()
         return token.text
 
     def _need_sign(self, sign: str) -> None:
@@ -240,11 +242,15 @@ class _Parser:
     def _take(self, kind: str, text: str) -> bool:
         token = self._peek()
         taken = token.kind == kind and token.text.lower() == text
-        self._next += taken
+        if taken:
+            self._step()
         return taken
 
+    def _step(self) -> None:
+        self._next = next(self._tokens)
+
     def _peek(self) -> _Token:
-        return self._tokens[self._next]
+        return self._next
 
     def _refuse_next(self, expected: str) -> NoReturn:
         token = self._peek()

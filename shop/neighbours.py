@@ -40,17 +40,24 @@ class ItemItemScores:
 
     def best(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The `count` highest-scored rows and their scores, best first, ties by row."""
-        order = np.argsort(-self.scores, kind="stable")[:count]  # the rows ascend already
-        return self.rows[order], self.scores[order]
+        rows, scores = self.rows, self.scores
+        if 0 < count < scores.size // 2:  # sorting a part is worth finding it
+            least = np.partition(scores, scores.size - count)[scores.size - count]
+            near = np.flatnonzero(scores >= least)  # with all that tie for the last place
+            rows, scores = rows[near], scores[near]
+        order = np.argsort(-scores, kind="stable")[:count]  # the rows ascend already
+        return rows[order], scores[order]
 
 
-def score_neighbours(history: History, neighbours: Neighbours) -> ItemItemScores:
-    """Sum the neighbours of the most recent products, weighted by recency."""
+def score_neighbours(
+    history: History, neighbours: Neighbours, *, decay: float = RECENCY_DECAY, reach: int = REACH
+) -> ItemItemScores:
+    """Sum the neighbours of the `reach` most recent products, the p-th weighted by decay ** p."""
     recent = history.product_rows[::-1]
-    recent = recent[recent > 0][:REACH]
-    if recent.size == 0:
+    recent = recent[recent > 0][:reach]
+    if recent.size == 0 or neighbours.rows.shape[1] == 0:
         return ItemItemScores(np.zeros(0, np.int64), np.zeros(0, np.float32))
-    weights = (RECENCY_DECAY ** np.arange(recent.size)).astype(np.float32)
+    weights = (decay ** np.arange(recent.size)).astype(np.float32)
     rows = neighbours.rows[recent].ravel()
     scores = (neighbours.scores[recent] * weights[:, None]).ravel()
     unique: NDArray[np.int64]

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shop.catalogue import DENSE_ROWS, NO_PRODUCT
+
 RowMask = NDArray[np.bool_]  # [R]
+
+# So few of a large catalogue are sorted, where looking down the whole list would take 1.5 ms for
+# each million products.
+_FEW_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +41,14 @@ class Popularity:
 
     def best(self, count: int, allowed: RowMask | None) -> NDArray[np.int64]:
         """[M] at most `count` rows, most popular first."""
+        is_large = allowed is not None and allowed.size > DENSE_ROWS
+        if allowed is not None and is_large and np.count_nonzero(allowed) <= _FEW_ROWS:
+            return self._best_of(np.flatnonzero(allowed), count)
         return _first_allowed(self.rows, count, allowed)
+
+    def _best_of(self, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        rows = rows[rows != NO_PRODUCT]
+        return rows[np.argsort(-self.score_of[rows], kind="stable")][:count]
 
     def best_in(
         self, categories: NDArray[np.int64], count: int, allowed: RowMask | None

@@ -14,7 +14,7 @@ from typing import Any
 
 from shop.errors import ReleaseRejected
 
-RELEASE_FORMAT = 1
+RELEASE_FORMAT = 2  # 2: with the tables of the candidate sources
 MANIFEST = "manifest.json"
 
 # File names inside a release folder.
@@ -24,6 +24,7 @@ VECTORS_FILE = "item_vectors.npy"
 INDEX_FILE = "index.faiss"
 NEIGHBOURS_FILE = "neighbours.npz"
 POPULARITY_FILE = "popularity.npz"
+SOURCES_FILE = "sources.npz"
 HISTORIES_FILE = "histories.parquet"
 USER_TOWER_FILE = "user_tower.onnx"
 RANKER_FILE = "ranker.onnx"
@@ -36,11 +37,23 @@ REQUIRED_FILES = (
     INDEX_FILE,
     NEIGHBOURS_FILE,
     POPULARITY_FILE,
+    SOURCES_FILE,
     HISTORIES_FILE,
     USER_TOWER_FILE,
     RANKER_FILE,
     USER_TOWER_CONFIG_FILE,
     RANKER_CONFIG_FILE,
+)
+# All of them or none: a catalogue without titles cannot be searched.
+TEXT_ENCODER_FILE = "text_encoder.onnx"
+TEXT_ENCODER_CONFIG_FILE = "text_encoder.pbtxt"
+TEXT_INDEX_FILE = "text_index.faiss"
+SEARCH_VOCABULARY_FILE = "search_vocabulary.json"
+SEARCH_FILES = (
+    TEXT_ENCODER_FILE,
+    TEXT_ENCODER_CONFIG_FILE,
+    TEXT_INDEX_FILE,
+    SEARCH_VOCABULARY_FILE,
 )
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _RELEASE_ID = re.compile(r"[a-z0-9][a-z0-9-]{2,63}")
@@ -65,6 +78,15 @@ class Manifest:
     files: dict[str, FileEntry]
     metrics: dict[str, float]
     signature: str = ""
+
+    def has_model(self, model: str) -> bool:
+        """Whether this release brings a model of this name for Triton."""
+        return f"{model}.onnx" in self.files
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether it answers queries: it has a text encoder and what belongs to it."""
+        return TEXT_ENCODER_FILE in self.files
 
     def unsigned_bytes(self) -> bytes:
         """The canonical JSON that the signature covers."""
@@ -107,7 +129,7 @@ def read_manifest(text: str, key: bytes) -> Manifest:
         raw = json.loads(text)
         if raw["format"] != RELEASE_FORMAT:
             raise ReleaseRejected(
-                f"release format {raw['format']!r}, this code reads {RELEASE_FORMAT}"
+                f"release format {raw['format']!r}, needed is {RELEASE_FORMAT}: export it again"
             )
         manifest = Manifest(
             release=str(raw["release"]),
@@ -141,7 +163,10 @@ def _check_names(manifest: Manifest) -> None:
     for name in manifest.files:
         if not _FILE_NAME.fullmatch(name):  # no separators: a name can never leave the folder
             raise ReleaseRejected(f"{manifest.release}: file name {name!r} is not allowed")
-    missing = [name for name in REQUIRED_FILES if name not in manifest.files]
+    needed: tuple[str, ...] = REQUIRED_FILES
+    if any(name in manifest.files for name in SEARCH_FILES):
+        needed += SEARCH_FILES
+    missing = [name for name in needed if name not in manifest.files]
     if missing:
         raise ReleaseRejected(f"{manifest.release}: missing {', '.join(missing)}")
 

@@ -24,6 +24,7 @@ category): the highest counts alone; of equals all factors count, and the strict
 exclusions and excludes need none: each one excludes.
 
 Without a known country every legal exclusion holds, and no other rule that names countries does.
+A rule that asks for weather or search trends holds while these are known, and as asked.
 """
 
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ MAX_RULES = 500
 MAX_LISTED = 5_000  # products, categories or brands of one rule
 MAX_PRIORITY = 1_000
 MAX_POSITION = 500  # the longest page
+MAX_TERMS = 100  # search terms of one rule
 
 
 class Kind(StrEnum):
@@ -81,6 +83,8 @@ class Scope:
     placements: frozenset[str] = frozenset()
     countries: frozenset[str] = frozenset()
     page_categories: frozenset[str] = frozenset()  # a page is a category's if its filter says so
+    weathers: frozenset[str] = frozenset()  # one of these in the shopper's country
+    trending: frozenset[str] = frozenset()  # people look for one of these, by `term_key`
 
     def meets(self, other: "Scope") -> bool:
         """Whether some call is in both."""
@@ -89,6 +93,7 @@ class Scope:
             and _share(self.placements, other.placements)
             and _share(self.countries, other.countries)
             and _share(self.page_categories, other.page_categories)
+            and _share(self.weathers, other.weathers)  # terms may trend together, weathers not
         )
 
 
@@ -108,6 +113,7 @@ class Selection:
     brands: tuple[str, ...] = ()
     condition: Expression | None = None
     condition_text: str = ""
+    trending: bool = False  # of those, only products that a trending search term means
 
     @property
     def has_lists(self) -> bool:
@@ -173,6 +179,11 @@ class BookRule:
     effect: Effect
 
     @property
+    def asks_trends(self) -> bool:
+        """Whether it depends on what people look for."""
+        return self.selection.trending or bool(self.scope.trending)
+
+    @property
     def mark(self) -> str:
         """How an explanation names it."""
         return f"{self.kind.value}:{self.id}"
@@ -184,6 +195,11 @@ class RuleBook:
 
     version: str
     rules: tuple[BookRule, ...]
+
+    @property
+    def asks_trends(self) -> bool:
+        """Whether any rule asks what people look for."""
+        return any(rule.asks_trends for rule in self.rules)
 
 
 EMPTY_BOOK = RuleBook("", ())

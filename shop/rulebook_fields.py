@@ -16,10 +16,23 @@ from shop.rulebook import (
     MAX_POSITION,
     MAX_PRIORITY,
     MAX_RULES,
+    MAX_TERMS,
     SCHEMA_VERSION,
     Kind,
 )
-from shop.rulebook_values import Choice, FieldKind, Listed, Moment, Real, Text, Whole
+from shop.rulebook_values import (
+    Choice,
+    FieldKind,
+    Fields,
+    Listed,
+    Moment,
+    OneOrMore,
+    Real,
+    Text,
+    Whole,
+    Yes,
+)
+from shop.surroundings import MAX_TERM_CHARS, WEATHERS
 
 _MAX_NAME_CHARS = 200
 
@@ -50,6 +63,19 @@ _SCOPE: dict[str, FieldKind] = {
     "countries": Listed(_COUNTRY, len(COUNTRIES)),
     "page_categories": _NAMES,
 }
+_TERM = Text(
+    rf"(?=.*[^\W_])[^\x00-\x1f\x7f]{{1,{MAX_TERM_CHARS}}}",
+    f"write a search term of 1 to {MAX_TERM_CHARS} characters",
+)
+# Not of legal exclusions: the law does not wait for the weather.
+_WHEN: dict[str, FieldKind] = {
+    "when": Fields(
+        {
+            "weather": OneOrMore(Choice(WEATHERS), len(WEATHERS)),
+            "trending": OneOrMore(_TERM, MAX_TERMS),
+        }
+    )
+}
 _PRIORITY: dict[str, FieldKind] = {"priority": Whole(-MAX_PRIORITY, MAX_PRIORITY)}
 _SELECTION: dict[str, FieldKind] = {
     "products": _NAMES,
@@ -60,6 +86,7 @@ _SELECTION: dict[str, FieldKind] = {
         'write a filter such as category = "lamps" AND price < 50',
     ),
 }
+_WEIGHED = _SELECTION | {"trending": Yes()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +113,7 @@ _CAPPED: dict[str, FieldKind] = {
     "categories": _NAMES,
 }
 KIND_FIELDS: dict[Kind, KindFields] = {
-    Kind.EXCLUDE: KindFields("not shown", {}, _SCOPE | _SELECTION, needs=tuple(_SELECTION)),
+    Kind.EXCLUDE: KindFields("not shown", {}, _SCOPE | _WHEN | _SELECTION, needs=tuple(_SELECTION)),
     Kind.LEGAL: KindFields(
         "not shown in these countries, nor where the country is not known",
         {"countries": _SCOPE["countries"]},
@@ -96,36 +123,36 @@ KIND_FIELDS: dict[Kind, KindFields] = {
     Kind.PIN: KindFields(
         "this product at this position",
         {"product": _NAME, "position": Whole(1, MAX_POSITION)},
-        _SCOPE | _PRIORITY,
+        _SCOPE | _WHEN | _PRIORITY,
     ),
     Kind.BOOST: KindFields(
         "the value counts `factor` times",
         {"factor": Real(1.0, MOST_FACTOR, open_low=True)},
-        _SCOPE | _PRIORITY | _SELECTION,
-        needs=tuple(_SELECTION),
+        _SCOPE | _WHEN | _PRIORITY | _WEIGHED,
+        needs=tuple(_WEIGHED),
     ),
     Kind.BURY: KindFields(
         "the value counts `factor` times, less than once",
         {"factor": Real(LEAST_FACTOR, 1.0, open_high=True)},
-        _SCOPE | _PRIORITY | _SELECTION,
-        needs=tuple(_SELECTION),
+        _SCOPE | _WHEN | _PRIORITY | _WEIGHED,
+        needs=tuple(_WEIGHED),
     ),
     Kind.CAP: KindFields(
         "the most of a page that one brand or category takes",
         {"per": Choice(("brand", "category"))},
-        _SCOPE | _PRIORITY | _CAPPED,
+        _SCOPE | _WHEN | _PRIORITY | _CAPPED,
         needs_one=("share", "most"),
     ),
     Kind.MARGIN_FLOOR: KindFields(
         "behind all others where less than this share of the price is earned",
         {"share": Real(0.0, 1.0, open_low=True, open_high=True)},
-        _SCOPE | _PRIORITY | _SELECTION,
+        _SCOPE | _WHEN | _PRIORITY | _SELECTION,
     ),
     Kind.BACK_ORDER: KindFields(
         "behind all others where the risk of a back-order is above this, replaced by a similar"
         " product in stock",
         {"risk": Real(0.0, 1.0, open_high=True)},
-        _SCOPE | _PRIORITY | _SELECTION,
+        _SCOPE | _WHEN | _PRIORITY | _SELECTION,
     ),
 }
 

@@ -35,6 +35,7 @@ from shop.rulebook import (
 from shop.rulebook_checks import contradictions
 from shop.rulebook_fields import BOOK_FIELDS, KIND_FIELDS, KindFields, list_of
 from shop.rulebook_values import FieldKind, shown
+from shop.surroundings import term_key
 
 _MAX_FAULTS = 100  # more are one mistake made often
 
@@ -135,6 +136,10 @@ class _Reading:
                 frozenset(table.get("placements", ())),
                 frozenset(table.get("countries", ())),
                 frozenset(table.get("page_categories", ())),
+                weathers=_texts(table.get("when", {}).get("weather", ())),
+                trending=frozenset(
+                    map(term_key, _texts(table.get("when", {}).get("trending", ())))
+                ),
             ),
             selection=self._selection(name, table),
             effect=self._effect(name, Kind(kind), table),
@@ -179,6 +184,7 @@ class _Reading:
             brands=tuple(table.get("brands", ())),
             condition=condition,
             condition_text=text,
+            trending=table.get("trending", False),
         )
 
     def _effect(self, rule: str, kind: Kind, table: Table) -> Effect:
@@ -240,6 +246,10 @@ class _Reading:
 
     def _fault(self, rule: str, field: str, problem: str, fix: str) -> None:
         self.faults.append(Fault(rule, field, problem, fix))
+
+
+def _texts(value: str | list[str]) -> frozenset[str]:
+    return frozenset([value] if isinstance(value, str) else value)
 
 
 def _closest(field: str, allowed: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """Rule book values: what a field may hold, what to write instead, and the same as JSON Schema."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -142,6 +143,77 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class OneOrMore:
+    """A text, or a list of different ones."""
+
+    each: Text | Choice
+    most: int
+
+    @property
+    def fix(self) -> str:
+        """What to write."""
+        return f"{self.each.fix}, or a list of at most {self.most} of them"
+
+    def problem(self, value: object) -> str:
+        """What is wrong with the value; "" if nothing is."""
+        if isinstance(value, str):
+            return self.each.problem(value)
+        return Listed(self.each, self.most).problem(value)
+
+    def schema(self) -> dict[str, Any]:
+        """As JSON Schema."""
+        return {"anyOf": [self.each.schema(), Listed(self.each, self.most).schema()]}
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A table of at least one of these fields."""
+
+    fields: Mapping[str, "OneOrMore"]
+
+    @property
+    def fix(self) -> str:
+        """What to write."""
+        told = "; ".join(f"{name}: {each.fix}" for name, each in self.fields.items())
+        return f"write a table of {' or '.join(self.fields)}, or both; {told}"
+
+    def problem(self, value: object) -> str:
+        """What is wrong with the value; "" if nothing is."""
+        if not isinstance(value, dict) or not value:
+            return f"is {shown(value)}"
+        for name, inner in value.items():
+            if name not in self.fields:
+                return f"has {shown(name)}, which is not known here"
+            if problem := self.fields[name].problem(inner):
+                return f"{name} {problem}"
+        return ""
+
+    def schema(self) -> dict[str, Any]:
+        """As JSON Schema."""
+        return {
+            "type": "object",
+            "properties": {name: each.schema() for name, each in self.fields.items()},
+            "minProperties": 1,
+            "additionalProperties": False,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Yes:
+    """Only `true`: to say no, leave the field out."""
+
+    fix: str = "write true, or leave it out"
+
+    def problem(self, value: object) -> str:
+        """What is wrong with the value; "" if nothing is."""
+        return "" if value is True else f"is {shown(value)}"
+
+    def schema(self) -> dict[str, Any]:
+        """As JSON Schema."""
+        return {"const": True}
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """A date, or a date and time, as TOML writes it."""
 
@@ -159,7 +231,7 @@ class Moment:
         return {"type": "string", "pattern": moment}
 
 
-FieldKind = Text | Choice | Whole | Real | Listed | Moment
+FieldKind = Text | Choice | Whole | Real | Listed | OneOrMore | Fields | Yes | Moment
 
 
 def shown(value: object) -> str:

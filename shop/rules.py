@@ -17,6 +17,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from shop.catalogue import is_one_of
 from shop.offers import Offers
 
 
@@ -59,7 +60,7 @@ def is_eligible(
     sellable = offers.is_sellable(sell_unknown_stock=sell_unknown_stock)
     if excluded_rows.size == 0:
         return sellable
-    return sellable & ~np.isin(offers.rows, excluded_rows)
+    return sellable & ~is_one_of(offers.rows, excluded_rows)
 
 
 def spread(

@@ -37,6 +37,21 @@ class Scores:
             return_risk=by_head.get("return"),
         )
 
+    def columns(self, heads: tuple[str, ...]) -> NDArray[np.float32]:
+        """[N, H] as `from_columns` takes them; NaN for a head that is absent."""
+        by_head = {
+            "purchase": self.purchase,
+            "click": self.click,
+            "cart": self.cart,
+            "return": self.return_risk,
+        }
+        columns = np.full((self.purchase.size, len(heads)), np.nan, dtype=np.float32)
+        for at, head in enumerate(heads):
+            found = by_head[head]
+            if found is not None:
+                columns[:, at] = found
+        return columns
+
 
 @dataclass(frozen=True, slots=True)
 class ValueWeights:

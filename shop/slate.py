@@ -5,8 +5,8 @@ boosts included; then diversity over all of it; what the rule book demotes goes 
 back-ordered product's place to one like it; pins at their positions, promotions on the first page,
 caps over the first pages (`Caps.pages`), and exploration, which trades places between the first
 page and what lies behind the capped ones, so that it breaks no cap there and takes no pinned or
-promoted place. What lies outside the filter comes last and only fills up the first page. Who wins
-where two rules meet is in `rulebook`.
+promoted place. What lies outside the filter comes last, the least relaxed first, and only fills up
+the first page. Who wins where two rules meet is in `rulebook`.
 
 Shapes: N contenders, M products inside the filter, K products of a slate, P promotions.
 """
@@ -86,6 +86,8 @@ class Contenders:
     factors: NDArray[np.float64]  # [N] what boosts multiply the value by; 1 = none
     promotable: NDArray[np.bool_]  # [P, N] which products each promotion is for
     ruling: Ruling | None = None  # of the rule book; None: it has no say in this order
+    # [N] of those outside the filter, how far it was relaxed for them; the least comes first
+    relaxed: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def arrange(contenders: Contenders, wishes: Wishes, generator: np.random.Generat
     contenders = _weighed(contenders)
     by_value = _by_value(contenders.values)
     inside = by_value[contenders.inside[by_value]]
-    outside = by_value[~contenders.inside[by_value]][: max(0, wishes.page_size - inside.size)]
+    outside = _outside(by_value, contenders)[: max(0, wishes.page_size - inside.size)]
     moved = np.zeros(contenders.rows.size, dtype=np.uint8)
     moved[outside] |= _BIT[Rule.OUTSIDE_FILTER]
     moved[contenders.factors != 1.0] |= _BIT[Rule.BOOST]
@@ -156,6 +158,13 @@ def _weighed(contenders: Contenders) -> Contenders:
 def _by_value(values: NDArray[np.float64]) -> NDArray[np.intp]:
     least = np.where(np.isfinite(values), values, -np.inf)  # one NaN would win every sort
     return np.argsort(-least, kind="stable")
+
+
+def _outside(by_value: NDArray[np.intp], contenders: Contenders) -> NDArray[np.intp]:
+    outside = by_value[~contenders.inside[by_value]]
+    if contenders.relaxed is None:
+        return outside
+    return outside[np.argsort(contenders.relaxed[outside], kind="stable")]
 
 
 def _spread(

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shop.features import CANDIDATE_VALUES, CONTEXT_CODES, CONTEXT_VALUES, FeatureSchema
+from shop.text_tokens import TEXT_SLOTS
 
 TensorType = Literal["FP32", "INT64"]
 
 USER_TOWER = "user_tower"
 RANKER = "ranker"
 MODELS = (USER_TOWER, RANKER)
+# Only in releases whose products have titles to search by.
+TEXT_ENCODER = "text_encoder"
+TEXT_VECTOR_SIZE = 64
+ALL_MODELS = (*MODELS, TEXT_ENCODER)
 
 # Candidate lists are padded with row 0 up to one of these, so that Triton can batch equal shapes.
 CANDIDATE_BUCKETS = (64, 128, 256, 500)
@@ -67,6 +72,15 @@ def ranker_spec(schema: FeatureSchema) -> ModelSpec:
             TensorSpec("candidate_values", "FP32", (-1, len(CANDIDATE_VALUES))),
         ),
         (TensorSpec("probabilities", "FP32", (-1, len(schema.heads))),),
+    )
+
+
+def text_encoder_spec() -> ModelSpec:
+    """Hashed words and trigrams of a text → unit vector in the space of the products' texts."""
+    return ModelSpec(
+        TEXT_ENCODER,
+        (TensorSpec("token_ids", "INT64", (TEXT_SLOTS,)),),
+        (TensorSpec("text_vector", "FP32", (TEXT_VECTOR_SIZE,)),),
     )
 
 

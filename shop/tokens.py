@@ -28,13 +28,14 @@ from shop.errors import InvalidRequest
 
 TOKEN_VERSION = 1
 FINGERPRINT_BYTES = 16
-MAX_TOKEN_CHARS = 16_384  # a page of 500 products with every propensity below 1 takes 11,000
+MAX_TOKEN_CHARS = 16_384  # a page of 500 products with every propensity below 1 takes 11,700
 _SIGNATURE_BYTES = 32
 _MARKS_BYTES = 3_000  # of rules' names; with them the longest page still keeps to its limit
 _HEAD = struct.Struct(">BBQ")  # version, kind, expires_ms
 _PAGE = struct.Struct(">HHH")  # offset, M, X
 _COUNT = struct.Struct(">H")
-_KINDS: dict[str, int] = {"page_token": 3, "attribution_token": 2}  # 1: pages without marks
+# 1: pages without marks; 3: pages with room for eight sources
+_KINDS: dict[str, int] = {"page_token": 4, "attribution_token": 2}
 
 TokenField = Literal["page_token", "attribution_token"]
 _AFTER_EXPIRY: dict[TokenField, str] = {
@@ -54,7 +55,7 @@ class Page:
     values: NDArray[np.float32]  # [M]
     propensities: NDArray[np.float32]  # [M] probability of this product at this position
     moved: NDArray[np.uint8]  # [M] as `Slate.moved`
-    sources: NDArray[np.uint8]  # [M] a bit for every source that proposed the product
+    sources: NDArray[np.uint16]  # [M] a bit for every source that proposed the product
     losses: tuple[tuple[str, str], ...]  # [L] what the order was made without: stage and reason
     # By catalogue row: rules of the book that moved the product, if the first page was asked to
     # explain. What the token has no room for is left out, the last products' first.
@@ -101,7 +102,7 @@ def encode_page(page: Page, key: bytes, *, fingerprint: bytes) -> str:
             odd.astype(">u2").tobytes(),
             page.propensities[odd].astype(">f4").tobytes(),
             page.moved.tobytes(),
-            page.sources.tobytes(),
+            page.sources.astype(">u2").tobytes(),
             _COUNT.pack(len(page.losses)),
             *(_text(part) for loss in page.losses for part in loss),
             _marks(page),
@@ -126,7 +127,8 @@ def decode_page(token: str, key: bytes, *, fingerprint: bytes, now_ms: int) -> P
     odd = body.array(">u2", odd_count).astype(np.intp)
     propensities = np.ones(count, dtype=np.float32)
     propensities[odd] = body.array(">f4", odd_count)
-    moved, sources = (body.array("u1", count).astype(np.uint8) for _ in range(2))
+    moved = body.array("u1", count).astype(np.uint8)
+    sources = body.array(">u2", count).astype(np.uint16)
     losses = tuple((body.text(), body.text()) for _ in range(body.count()))
     marks = _read_marks(body, rows)
     return Page(

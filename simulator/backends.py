@@ -1,10 +1,11 @@
-"""Back-ends: the shop's own systems, and the feeds of its price suggestions, as real gRPC servers.
+"""Back-ends: the shop's own systems, and the feeds of its surroundings, as real gRPC servers.
 
     python -m simulator.backends --products DIR/products.parquet --ports-file ports.json
 
 Each system on a port of its own and their switches (faults, stock, prices) on another, one process,
 loopback only. Each system can be made slow, flaky, silent, wrong or dead while it runs. What they
-answer is in `simulator.systems` and `simulator.feeds`, what the faults mean in `simulator.faults`.
+answer is in `simulator.systems`, `simulator.feeds` and `simulator.context_feeds`, what the faults
+mean in `simulator.faults`.
 """
 
 import argparse
@@ -25,7 +26,8 @@ from serving.proto import business_pb2 as pb
 from serving.proto import business_pb2_grpc as rpc
 from serving.proto import feeds_pb2_grpc as feeds_rpc
 from shop.errors import DataRejected, DependencyUnavailable
-from simulator.faults import FEEDS, SYSTEMS, Ailment, checked_faults
+from simulator.context_feeds import Outside, add_context_feed
+from simulator.faults import CONTEXT_FEEDS, FEEDS, SYSTEMS, Ailment, checked_faults
 from simulator.feeds import MarketSwitch, World, add_feed
 from simulator.forecast import Forecast, no_forecast
 from simulator.market import Market
@@ -34,8 +36,9 @@ from simulator.sales_log import forecast_beside
 from simulator.settings import WorldSettings
 from simulator.stockroom import StockRoom
 from simulator.systems import Clock, add_system
+from simulator.trends import search_terms_of
 
-_NAMES = (*SYSTEMS, *FEEDS, "control")
+_NAMES = (*SYSTEMS, *FEEDS, *CONTEXT_FEEDS, "control")
 
 # A second process on the same port must fail to start, not share the calls.
 _SERVER_OPTIONS = (("grpc.so_reuseport", 0),)
@@ -59,7 +62,9 @@ class Backends:
     clock: Clock = wall_clock_ms
     seed: int = 0  # of the faults' chance
     make_forecast: Callable[[], Forecast] | None = None  # None: nothing is known of demand
+    search_terms: tuple[str, ...] = ()  # what people may look for
     world: World = field(init=False)
+    outside: Outside = field(init=False)
     _forecasting: asyncio.Task[None] = field(init=False)
     _ailments: dict[str, Ailment] = field(init=False)
     _servers: dict[str, grpc.aio.Server] = field(init=False, default_factory=dict)
@@ -67,8 +72,9 @@ class Backends:
     def __post_init__(self) -> None:
         self._ailments = {
             system: Ailment(np.random.default_rng([self.seed, at]))
-            for at, system in enumerate((*SYSTEMS, *FEEDS))
+            for at, system in enumerate((*SYSTEMS, *FEEDS, *CONTEXT_FEEDS))
         }
+        self.outside = Outside(self.clock, self.room.seed, self.search_terms)
         self.world = World(Market(self.room), self.clock)
 
     async def __aenter__(self) -> "Backends":
@@ -120,6 +126,8 @@ class Backends:
             add_system(name, server, self.room, self._ailments[name], self.clock)
         elif name in FEEDS:
             add_feed(name, server, self.world, self._ailments[name])
+        elif name in CONTEXT_FEEDS:
+            add_context_feed(name, server, self.outside, self._ailments[name])
         else:
             feeds_rpc.add_MarketRoomServicer_to_server(MarketSwitch(self.world), server)
             switches = Switches(self)
@@ -222,7 +230,10 @@ async def _serve(
     room: StockRoom, ports: dict[str, int], ports_file: Path | None, products: Path
 ) -> None:
     forecast = partial(_forecast_or_none, products, room)
-    async with Backends(room, ports, seed=room.seed, make_forecast=forecast) as backends:
+    terms = search_terms_of(products)
+    async with Backends(
+        room, ports, seed=room.seed, make_forecast=forecast, search_terms=terms
+    ) as backends:
         tell_ports(backends.ports, ports_file)
         await until_told_to_end()
 

@@ -17,7 +17,7 @@ from simulator.choice import (
     examination,
     sigmoid,
 )
-from simulator.sessions import HAS_NEED, category_choice, draw_categories
+from simulator.sessions import DEAD_END, HAS_NEED, category_choice, draw_categories
 from simulator.settings import WorldSettings
 from simulator.showing import LIST_LENGTH, PLACEMENTS, Occasions, make_shelf, show_lists
 
@@ -42,6 +42,7 @@ def calibrated(truth: ChoiceModel, settings: WorldSettings) -> ChoiceModel:
         need=need,
         browse=draw_categories(turns_to, rng),
         anchor=np.zeros(_SAMPLE, dtype=np.int64),
+        left=np.zeros(_SAMPLE, dtype=np.int64),
     )
     lists = show_lists(truth, make_shelf(truth.products, settings.end_ms), occasions, rng)
     when = Circumstances(
@@ -49,6 +50,8 @@ def calibrated(truth: ChoiceModel, settings: WorldSettings) -> ChoiceModel:
         need,
         truth.shoppers.device[who].astype(np.int64),
         rng.standard_normal(_SAMPLE, dtype=np.float32),
+        left=np.zeros(_SAMPLE, dtype=np.int64),
+        dead_end=(need != NO_NEED) & (rng.random(_SAMPLE) < DEAD_END),
     )
     logits = truth.logits(who, lists.rows, truth.products.price_minor[lists.rows], when)
     positions = np.broadcast_to(np.arange(1, LIST_LENGTH + 1), lists.rows.shape)

@@ -34,7 +34,7 @@ def percent_off(
     keys: NDArray[np.uint64], time_ms: NDArray[np.int64] | int, seed: int
 ) -> NDArray[np.float64]:
     """Percent taken off the list price, 0 where no campaign runs. Broadcasts keys and times."""
-    draw = _mixed(keys, campaign_weeks(keys, time_ms), seed)
+    draw = even_bits(keys, campaign_weeks(keys, time_ms), seed)
     share = (draw >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return np.where(
         share < REDUCED_SHARE, PERCENTS[(draw % np.uint64(PERCENTS.size)).astype(np.intp)], 0.0
@@ -47,8 +47,11 @@ def campaign_weeks(keys: NDArray[np.uint64], time_ms: NDArray[np.int64] | int) -
     return (np.asarray(time_ms) // _MS_PER_DAY + first_day) // _WEEK_DAYS
 
 
-def _mixed(keys: NDArray[np.uint64], weeks: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser over key, week and seed: even bits without a generator per product."""
+def even_bits(keys: NDArray[np.uint64], weeks: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser over key, week and seed: even bits without a generator for each key.
+
+    Broadcasts keys and weeks.
+    """
     with np.errstate(over="ignore"):  # wrapping round is what the mixing is made of
         z = keys + weeks.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         z = z + np.uint64(seed) * np.uint64(0xD1B54A32D192ED03)

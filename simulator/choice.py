@@ -8,14 +8,18 @@ by Craswell 2008, used for counterfactual learning by Joachims 2017):
 An examined product attracts with a logistic probability, and the later deeds are logistic as well:
 
     attracted        ~ taste + appeal + price fit + need + season + discount + time of day
-    cart | click     ~ taste, price fit, need, discount, device, engagement
-    purchase | cart  ~ taste, price fit, discount, device, engagement
+                       + engagement + left in a cart − dead end
+    cart | click     ~ taste, price fit, need, discount, device, engagement, left, dead end, way
+    purchase | cart  ~ taste, price fit, discount, device, engagement, left, dead end, way
     return | purchase ~ category, material and brand fit, shopper, price level, minus taste
 
 taste = Σ weights of the product's attribute values + liking of its hidden traits. price fit falls
 with the square of the distance between the paid and the wanted price level. need is the category of
-which the session is in search. engagement is a session's mood; it also slows browsing, so pauses
-tell of it. Position 1 is examined for sure; so is a product one looks at outside a list.
+which the session is in search. engagement is a session's mood; it also slows browsing and prolongs
+the look at a product, so pauses and dwell tell of it: who hurries clicks less. left is the product
+that the shopper last left in a cart, for two weeks. A dead end is a search that found nothing when
+the session began. On their way are phones at commuting hours: they leaf, and buy later. Position 1
+is examined for sure; so is a product one looks at outside a list.
 
 Shapes: B shoppers, N products each, R catalogue rows.
 """
@@ -26,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simulator.catalogue import ATTRIBUTES, TRAIT_COUNT, Products
-from simulator.lexicon import CATEGORIES
+from simulator.lexicon import CATEGORIES, DEVICES
 from simulator.settings import MS_PER_DAY
 from simulator.shoppers import Shoppers
 
@@ -36,6 +40,13 @@ EXAMINATION_DECAY = np.array([0.42, 0.30, 0.36])  # as DEVICES: P(examined at k)
 _SEASON_PEAK = (0.0, 105.0, 196.0, 288.0, 15.0)  # day of the year, as SEASONS
 _DEVICE_CART = np.array([-0.10, 0.12, 0.0])
 _DEVICE_BUY = np.array([-0.25, 0.25, 0.0])
+_MOOD_CLICK = 0.25
+_LEFT_CLICK, _LEFT_CART, _LEFT_BUY = 1.1, 0.6, 0.8
+_DEAD_END_CLICK, _DEAD_END_LATER = -0.35, -0.50
+_ON_THE_WAY_CART, _ON_THE_WAY_BUY = -0.30, -0.60
+_COMMUTING_HOURS = (7, 8, 17, 18)
+_PHONE = DEVICES.index("mobile")
+LEFT_DAYS = 14  # how long a product left in a cart is remembered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +77,12 @@ class Circumstances:
     need: NDArray[np.int64]  # [B] category code, or NO_NEED
     device: NDArray[np.int64]  # [B] into DEVICES
     engagement: NDArray[np.float32]  # [B] 0 = a usual session
+    left: NDArray[np.int64]  # [B] product last left in a cart, 0 = none of late
+    dead_end: NDArray[np.bool_]  # [B] the session began with a search that found nothing
 
     def taken(self, rows: NDArray[np.intp]) -> "Circumstances":
         """The circumstances of these shoppers, in this order."""
-        return Circumstances(
-            self.time_ms[rows], self.need[rows], self.device[rows], self.engagement[rows]
-        )
+        return Circumstances(*(getattr(self, name)[rows] for name in Circumstances.__slots__))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,11 +153,16 @@ class ChoiceModel:
         ]
         hour, weekend = clock_pull(when.time_ms)
         mood = when.engagement[:, None]
+        is_left = (product_rows == when.left[:, None]) & (product_rows > 0)
+        dead_end, way = when.dead_end[:, None], on_the_way(when)[:, None]
         click = taste + appeal + price_fit + deal + need + season + hour[:, None]
+        click = click + _MOOD_CLICK * mood + _LEFT_CLICK * is_left + _DEAD_END_CLICK * dead_end
         cart = 0.45 * taste + 0.3 * appeal + 0.6 * price_fit + 0.8 * deal + 0.4 * need
         cart = cart + 0.30 * mood + (_DEVICE_CART[when.device] + weekend)[:, None]
+        cart = cart + _LEFT_CART * is_left + _DEAD_END_LATER * dead_end + _ON_THE_WAY_CART * way
         buy = 0.25 * taste + 0.15 * appeal + 0.6 * price_fit + deal
         buy = buy + 0.30 * mood + (_DEVICE_BUY[when.device] + weekend)[:, None]
+        buy = buy + _LEFT_BUY * is_left + _DEAD_END_LATER * dead_end + _ON_THE_WAY_BUY * way
         back = products.return_logit[product_rows] + 0.25 * np.clip(level, -2.0, 2.0)
         back = back + shoppers.return_logit[shopper_rows][:, None] - 0.15 * taste
         return tuple(logit.astype(np.float32) for logit in (click, cart, buy, back))
@@ -197,6 +213,12 @@ def clock_pull(time_ms: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray
     weekday = (time_ms // MS_PER_DAY + 3) % 7  # the epoch was a Thursday; Monday = 0
     evening = 0.10 * np.cos(2.0 * np.pi * (hour - 20) / 24.0)
     return evening.astype(np.float32), np.where(weekday >= 5, 0.08, 0.0).astype(np.float32)
+
+
+def on_the_way(when: Circumstances) -> NDArray[np.bool_]:
+    """[B] who looks by phone at commuting hours."""
+    hour = (when.time_ms // 3_600_000) % 24
+    return np.isin(hour, _COMMUTING_HOURS) & (when.device == _PHONE)
 
 
 def sigmoid(logit: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventColumns:
-    """Events by row numbers: shoppers 0-based, products as catalogue rows 1..P."""
+    """Events by row numbers: shoppers 0-based, products as catalogue rows 1..P,
+    0 for a search."""
 
     times_ms: NDArray[np.int64]  # [E]
     shoppers: NDArray[np.int32]  # [E]
@@ -26,6 +27,7 @@ class EventColumns:
     price_minor: NDArray[np.int64]  # [E] shown or paid
     discounts: NDArray[np.float32]  # [E] share of the list price, 0..1
     devices: NDArray[np.int8]  # [E] into lexicon.DEVICES
+    amounts: NDArray[np.int32]  # [E] dwell: milliseconds; search: results found; else 0
 
     def __len__(self) -> int:
         return int(self.times_ms.size)
@@ -63,4 +65,5 @@ def _none() -> EventColumns:
         price_minor=wide,
         discounts=np.zeros(0, np.float32),
         devices=small,
+        amounts=whole,
     )

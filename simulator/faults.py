@@ -4,6 +4,7 @@ A dead system has no server at all, so that one is `simulator.backends`' busines
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,13 +16,17 @@ from serving.proto import business_pb2 as pb
 
 SYSTEMS = ("inventory", "pricing", "promotions", "costs", "supply")
 FEEDS = ("competitors", "demand", "calendar")
-_NONSENSE = {  # the column that goes wrong, and an absurd value
+CONTEXT_FEEDS = ("weather", "trends")
+_ALL = (*SYSTEMS, *FEEDS, *CONTEXT_FEEDS)
+_ABSURD = {  # the column that goes wrong, and an absurd value
     "packed_stock": -5,
     "packed_price_minor": 0,
     "packed_percent_off": float("nan"),
     "packed_cost_minor": -5,
     "packed_backorder_risk": float("nan"),
 }
+_NEGATIVE = -5
+_CAST_NAN = -(2**63)  # what most machines make of NaN where a whole number is wanted
 
 
 @dataclass(slots=True)
@@ -57,24 +62,44 @@ class Ailment:
     def packed(self, **columns: NDArray[np.generic]) -> dict[str, bytes]:
         """The columns as they go over the wire, little-endian, made wrong or left right."""
         wrong_values = self.settings.wrong_values
-        if wrong_values == pb.WRONG_VALUES_ABSURD:
-            columns |= {
-                name: np.full_like(values, _NONSENSE[name])
-                for name, values in columns.items()
-                if name in _NONSENSE
-            }
-        elif wrong_values == pb.WRONG_VALUES_SHORT:
+        if wrong_values == pb.WRONG_VALUES_SHORT:
             columns = {name: values[:-1] for name, values in columns.items()}
+        elif wrong_values == pb.WRONG_VALUES_MISREAD:
+            columns = {name: values[::-1] for name, values in columns.items()}
+        else:
+            columns |= {
+                name: np.full_like(columns[name], nonsense(wrong_values, absurd))
+                for name, absurd in _ABSURD.items()
+                if name in columns and is_nonsensical(wrong_values)
+            }
         return {
             name: values.astype(values.dtype.newbyteorder("<")).tobytes()
             for name, values in columns.items()
         }
 
 
+_NONSENSICAL = (pb.WRONG_VALUES_ABSURD, pb.WRONG_VALUES_NAN, pb.WRONG_VALUES_NEGATIVE)
+
+
+def is_nonsensical(wrong_values: pb.WrongValues) -> bool:
+    """Whether such answers hold one value for all, and one that makes no sense."""
+    return wrong_values in _NONSENSICAL
+
+
+def nonsense(wrong_values: pb.WrongValues, absurd: float) -> float:
+    """What a column holds instead of its values, where an absurd one would be `absurd`.
+
+    A column of fractions is known by that being a float.
+    """
+    if wrong_values == pb.WRONG_VALUES_NAN:
+        return math.nan if isinstance(absurd, float) else _CAST_NAN
+    return _NEGATIVE if wrong_values == pb.WRONG_VALUES_NEGATIVE else absurd
+
+
 def checked_faults(faults: pb.FaultSettings) -> pb.FaultSettings:
     """The same faults. Raises ValueError naming the first setting that means nothing."""
-    if faults.system not in (*SYSTEMS, *FEEDS):
-        allowed = ", ".join((*SYSTEMS, *FEEDS))
+    if faults.system not in _ALL:
+        allowed = ", ".join(_ALL)
         raise ValueError(f"system {faults.system!r}: must be one of {allowed}")
     for name in ("latency_ms", "jitter_ms"):
         if not 0.0 <= getattr(faults, name) <= 600_000.0:

@@ -17,7 +17,7 @@ from serving.proto import business_pb2 as business
 from serving.proto import feeds_pb2 as pb
 from serving.proto import feeds_pb2_grpc as rpc
 from shop.question import ids_crc32
-from simulator.faults import Ailment
+from simulator.faults import Ailment, is_nonsensical, nonsense
 from simulator.forecast import Forecast, no_forecast
 from simulator.market import Market
 
@@ -28,7 +28,7 @@ _Answer = TypeVar(
     "_Answer", pb.CompetitorPricesResponse, pb.DemandForecastResponse, pb.PriceCalendarResponse
 )
 # The column that goes wrong, and an absurd value.
-_NONSENSE: dict[type, tuple[str, float]] = {
+_ABSURD: dict[type, tuple[str, float]] = {
     pb.CompetitorPricesResponse: ("price_minor", -5),
     pb.DemandForecastResponse: ("units_per_day", float("nan")),
     pb.PriceCalendarResponse: ("lowest_minor", -5),
@@ -167,12 +167,13 @@ def add_feed(name: str, server: grpc.aio.Server, world: World, ailment: Ailment)
 
 def _garbled(answer: _Answer, ailment: Ailment) -> _Answer:
     """The answer made wrong in place, or left right."""
-    name, nonsense = _NONSENSE[type(answer)]
-    column = getattr(answer, name)
+    name, absurd = _ABSURD[type(answer)]
+    column, wrong_values = getattr(answer, name), ailment.settings.wrong_values
     values = list(column)
-    if ailment.settings.wrong_values == business.WRONG_VALUES_ABSURD:
-        del column[:]
-        column.extend([nonsense] * len(values))
-    elif ailment.settings.wrong_values == business.WRONG_VALUES_SHORT:
+    if is_nonsensical(wrong_values):
+        column[:] = [nonsense(wrong_values, absurd)] * len(values)
+    elif wrong_values == business.WRONG_VALUES_MISREAD:
+        column[:] = values[::-1]
+    elif wrong_values == business.WRONG_VALUES_SHORT:
         del column[-1:]
     return answer

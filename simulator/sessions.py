@@ -18,6 +18,7 @@ CATEGORY_FOCUS = 1.5  # how much more often a shopper turns to a liked category
 _GOES_ON = 0.40  # chance of one more list
 _COMPLEMENT_NEED = 0.35  # chance that a purchase makes the next session look for what goes with it
 _OTHER_DEVICE = 0.18
+DEAD_END = 0.14  # sessions in search of something whose first search finds nothing
 _HOURS = np.array(
     [8, 5, 3, 2, 2, 3, 6, 12, 20, 26, 30, 32, 36, 34, 30, 30, 33, 38, 46, 56, 62, 58, 40, 20]
 )
@@ -57,12 +58,14 @@ def start_sessions(
     *,
     turns_to: NDArray[np.float32],
     last_bought: NDArray[np.int64],
+    left: NDArray[np.int64],
     first_id: int,
     rng: np.random.Generator,
 ) -> Sessions:
     """The sessions that begin on the day that starts at `day_ms`.
 
-    turns_to [U, C] is `category_choice`; last_bought [U] are catalogue rows, 0 for nothing.
+    turns_to [U, C] is `category_choice`; last_bought and left (in a cart of late) [U] are
+    catalogue rows, 0 for nothing.
     """
     who, start_ms = _visits(truth, day_ms, rng)
     count = who.size
@@ -75,10 +78,12 @@ def start_sessions(
         truth.shoppers.device[who],
     )
     mood = rng.standard_normal(count, dtype=np.float32)
+    dead_end = (need != NO_NEED) & (rng.random(count) < DEAD_END)
+    when = Circumstances(start_ms, need, device.astype(np.int64), mood, left[who], dead_end)
     return Sessions(
         ids=first_id + np.arange(count),
         shoppers=who,
-        when=Circumstances(start_ms, need, device.astype(np.int64), mood),
+        when=when,
         browse=browse,
         list_counts=np.minimum(rng.geometric(1.0 - _GOES_ON, count), MAX_LISTS),
         clock_ms=start_ms.copy(),

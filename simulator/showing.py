@@ -1,7 +1,8 @@
 """Showing: the old shop window, by which the world's past lists were chosen.
 
 A mixture, slot by slot: popular products, the category that is browsed, a rough guess of taste,
-complements of the last product, and uniform exploration. The order is popularity with much noise.
+complements of the last product, and uniform exploration; often the product last left in a cart as
+a reminder. The order is popularity with much noise.
 So the log is biased as real logs are, yet every available product can appear at every position.
 
 Shapes: B lists, W slots drawn per list, L list length, R catalogue rows, C categories.
@@ -32,6 +33,7 @@ _MIXTURE = np.array(
         [0.15, 0.15, 0.30, 0.30, 0.10],
     ]
 )
+REMINDED = 0.6  # lists that hold what the shopper last left in a cart
 _TASTE_DRAWS = 8  # the guess keeps the best of so many, by taste seen through noise
 _TASTE_NOISE = 1.0
 
@@ -102,6 +104,7 @@ class Occasions:
     need: NDArray[np.int64]  # [B] category code, or NO_NEED
     browse: NDArray[np.int64]  # [B] category to leaf through where there is no need
     anchor: NDArray[np.int64]  # [B] product looked at last, 0 = none
+    left: NDArray[np.int64]  # [B] product last left in a cart, 0 = none of late
 
 
 def show_lists(
@@ -117,6 +120,8 @@ def show_lists(
     complements = _complements(truth.products, shelf, occasions.anchor, leafed, rng)
     drawn = np.where(kind == _COMPLEMENT, complements, drawn)
     drawn = np.where(kind == _UNIFORM, shelf.uniform(wide, rng), drawn)
+    reminds = shelf.holds[occasions.left] & (rng.random(wide[0]) < REMINDED)  # row 0 is not held
+    drawn[reminds, 0] = occasions.left[reminds]
     return _arranged(drawn, occasions.placement, truth.products, rng)
 
 

@@ -87,6 +87,7 @@ def write_events(
                 "quantity": events.quantities,
                 "price_minor": events.price_minor,
                 "discount": events.discounts,
+                "amount": events.amounts,
                 "device": named(events.devices, names["device"]),
                 "country": named(shoppers.country[events.shoppers], names["country"]),
             }

@@ -43,11 +43,20 @@ from simulator.tables import (
     write_events,
 )
 
-__all__ = ["World", "WorldSettings", "build_world", "generate", "load_world", "write_world"]
+__all__ = [
+    "World",
+    "WorldSettings",
+    "build_world",
+    "generate",
+    "is_current_world",
+    "load_world",
+    "write_world",
+]
 
-WORLD_VERSION = 1  # raise when equal settings give another world
+WORLD_VERSION = 2  # raise when equal settings give another world
 WORLD = "world.json"
 CURRENCY = "EUR"
+TIME_ZONE = "UTC"  # by which its shoppers' hours go
 
 ProgressCallback = Callable[[int, int], None]
 """Called with days done and days in all."""
@@ -77,14 +86,16 @@ class World:
         price_minor: ArrayLike | None = None,
         device: ArrayLike | None = None,
         engagement: ArrayLike = 0.0,
+        left: ArrayLike = 0,
+        dead_end: ArrayLike = False,
     ) -> TrueProbabilities:
         """What would happen if these products were shown to these shoppers.
 
         shopper_rows [B] are 0-based, as in shoppers.parquet. product_rows [B, N], or [N] for all
         shoppers alike, are catalogue rows 1..P; row 0 raises ValueError. time_ms, need (category
-        codes, `choice.NO_NEED`, which is also the default), device and engagement are [B] or one
-        for all; position and price_minor (default: list price) fit [B, N]. The device defaults to
-        the one each shopper mostly uses.
+        codes, `choice.NO_NEED`, which is also the default), device, engagement, left (a product
+        row, 0 for none) and dead_end are [B] or one for all; position and price_minor (default:
+        list price) fit [B, N]. The device defaults to the one each shopper mostly uses.
         """
         who = np.atleast_1d(np.asarray(shopper_rows, dtype=np.int64))
         rows = np.asarray(product_rows, dtype=np.int64)
@@ -102,6 +113,8 @@ class World:
                 _per_shopper(NO_NEED if need is None else need, who),
                 _per_shopper(self.shoppers.device[who] if device is None else device, who),
                 np.broadcast_to(np.asarray(engagement, dtype=np.float32), who.shape),
+                _per_shopper(left, who),
+                np.broadcast_to(np.asarray(dead_end, dtype=np.bool_), who.shape),
             ),
         )
         click = steps.examined * steps.attracted
@@ -132,6 +145,7 @@ def write_world(world: World, folder: Path, progress: ProgressCallback | None = 
     about = {
         "version": WORLD_VERSION,
         "currency": CURRENCY,
+        "time_zone": TIME_ZONE,
         "events": written,
         "settings": asdict(world.settings),
     }
@@ -148,6 +162,15 @@ def _counted(
         yield day
         if progress is not None:
             progress(done, total)
+
+
+def is_current_world(folder: Path) -> bool:
+    """Whether `folder` holds a world that `load_world` can grow again."""
+    try:
+        about = json.loads((folder / WORLD).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and about.get("version") == WORLD_VERSION
 
 
 def load_world(folder: Path) -> World:

@@ -21,8 +21,8 @@ from typing import Any
 from shop.errors import DataRejected
 from training.algorithms import ALGORITHMS, Algorithm
 from training.data.progress import Progress, no_progress
-from training.data.snapshot import load_snapshot
-from training.examples import build_histories
+from training.data.snapshot import Snapshot, load_snapshot
+from training.histories import build_histories
 from training.model_folder import (
     add_metrics,
     read_json,
@@ -36,7 +36,8 @@ from training.settings import TrainingSettings, settings_for
 from training.split import time_split
 from training.steps import STEPS, Job
 
-TRAINING_VERSION = 1  # raise when the same settings train something else
+TRAINING_VERSION = 2  # raise when the same settings train something else
+_SEARCH = "ship search"
 STEPS_FILE = "steps.json"
 
 
@@ -71,6 +72,10 @@ def train(
     progress("loading the snapshot", 0.0)
     job = _job(snapshot_folder, out_folder, seed, settings)
     names = _steps_for(algorithm)
+    if not is_searchable(job.snapshot):
+        if algorithm == "search":
+            raise DataRejected(f"{snapshot_folder} has no titles to search by")
+        names = [name for name in names if name != _SEARCH]
     total = sum(STEPS[name].share for name in names)
     done = 0.0
     for name in names:
@@ -97,6 +102,11 @@ def _job(snapshot_folder: Path, out: Path, seed: int, settings: TrainingSettings
         write_schema(schema, folder)
         write_catalogue(snapshot, folder)
     return job
+
+
+def is_searchable(snapshot: Snapshot) -> bool:
+    """Whether any product has a title; ids alone are nothing to search by."""
+    return any(snapshot.products["title"].to_pylist())
 
 
 def _steps_for(algorithm: Algorithm) -> list[str]:

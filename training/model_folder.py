@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from shop.catalogue import SPECIFICATION
 from shop.errors import NotFound
 from shop.features import FEATURE_VERSION, FeatureSchema
 from shop.neighbours import Neighbours
@@ -30,8 +31,9 @@ from training.data.snapshot import Snapshot
 
 TWO_TOWER_WEIGHTS, TWO_TOWER_CONFIG = "two_tower.pt", "two_tower.json"
 RANKER_WEIGHTS, RANKER_CONFIG = "ranker.pt", "ranker.json"
+TEXT_ENCODER_WEIGHTS = "text_encoder.pt"
 METRICS_FILE = "metrics.json"
-_CATALOGUE_COLUMNS = ("product_id", "title", "category", "brand")
+_CATALOGUE_COLUMNS = ("product_id", "title", "category", "brand", *SPECIFICATION)
 _LABEL_OF_HEAD = {head: f"events_{head}" for head in HEADS}
 
 
@@ -55,6 +57,7 @@ def schema_of(snapshot: Snapshot, *, history_length: int, vector_size: int) -> F
         countries=tuple(name for name in snapshot.countries if name),
         segments=tuple(segments),
         heads=tuple(head for head in HEADS if known.get(_LABEL_OF_HEAD[head], 0) > 0),
+        time_zone=snapshot.manifest.time_zone,
     )
 
 

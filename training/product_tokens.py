@@ -36,7 +36,7 @@ def product_tokens(snapshot: Snapshot, bucket_count: int) -> ProductTokens:
     tokens = np.zeros((len(products) + 1, _SLOTS), dtype=np.int64)
     weights = np.zeros((len(products) + 1, _SLOTS), dtype=np.float32)
     for row, product in enumerate(products, start=1):
-        found = list(_single_tokens(product))
+        found = list(single_tokens(product))
         words = list(dict.fromkeys(_WORD.findall(str(product["title"]).lower())))[:_TITLE_WORDS]
         names_and_weights = [(name, 1.0) for name in found]
         names_and_weights += [(f"title={word}", len(words) ** -0.5) for word in words]
@@ -46,7 +46,8 @@ def product_tokens(snapshot: Snapshot, bucket_count: int) -> ProductTokens:
     return ProductTokens(tokens, weights)
 
 
-def _single_tokens(product: Mapping[str, Any]) -> Iterator[str]:
+def single_tokens(product: Mapping[str, Any]) -> Iterator[str]:
+    """Every attribute that the product has, and its price bucket."""
     for field in _SINGLE_FIELDS:
         if product[field]:
             yield f"{field}={product[field]}"

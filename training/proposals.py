@@ -1,7 +1,8 @@
 """Proposals: the candidates that the gateway would rank, for shoppers at past moments.
 
 Calls the same functions as the gateway (`shop.sources`, `shop.blend`), with an exact search in
-place of the index, and without the products it would only show to try them.
+place of the index, and without the products it would only show to try them. Sources whose tables
+are made at export know of the time that is asked about here, so they are left out.
 
 Shapes: B moments, N candidates, D vector size, R catalogue rows.
 """
@@ -16,7 +17,8 @@ from shop.candidates import Source
 from shop.neighbours import Neighbours, score_neighbours
 from shop.popularity import Popularity
 from shop.sources import from_history, from_neighbours, from_popularity
-from training.examples import Histories, Moments
+from training.examples import Moments
+from training.histories import Histories
 
 _CHUNK = 512
 _NO_CATEGORIES: NDArray[np.int64] = np.zeros(0, dtype=np.int64)

@@ -19,7 +19,8 @@ from shop.events import EVENT_CODES, EventType
 from shop.features import CANDIDATE_VALUES, FeatureSchema, candidate_values, log_price_of
 from shop.neighbours import REACH, RECENCY_DECAY, Neighbours
 from training.data.snapshot import Snapshot
-from training.examples import Histories, Moments, moments_of_events, wanted_touches
+from training.examples import Moments, moments_of_events, wanted_touches
+from training.histories import Histories
 
 RETURN_DAYS = 21.0  # a purchase not back by then counts as kept
 _MS_PER_DAY = 86_400_000
@@ -280,11 +281,12 @@ def item_item_scores(
     histories: Histories, moments: Moments, neighbours: Neighbours, rows: NDArray[np.int32]
 ) -> NDArray[np.float32]:
     """[B, N] what `shop.neighbours.score_neighbours` gives the candidates `rows` [B, N]."""
-    starts, ends = histories.spans(moments.user_rows, moments.times_ms)
-    at = ends[:, None] - 1 - np.arange(REACH)
-    if histories.product_rows.size == 0:
+    deeds = histories.interactions
+    spans = deeds.spans(moments.user_rows, moments.times_ms)
+    at = spans.ends[:, None] - 1 - np.arange(REACH)
+    if deeds.product_rows.size == 0:
         return np.zeros(rows.shape, dtype=np.float32)
-    recent = np.where(at >= starts[:, None], histories.product_rows[np.maximum(at, 0)], 0)
+    recent = np.where(at >= spans.starts[:, None], deeds.product_rows[np.maximum(at, 0)], 0)
     weights = (RECENCY_DECAY ** np.arange(REACH)).astype(np.float32)
     row_count = neighbours.rows.shape[0]
     keys = np.arange(len(moments))[:, None, None] * row_count + neighbours.rows[recent]
@@ -300,11 +302,12 @@ def _taste_log_prices(
     histories: Histories, moments: Moments, list_price_minor: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """[B] `shop.features.mean_log_price`, and whether there is one."""
-    starts, ends = histories.spans(moments.user_rows, moments.times_ms)
+    deeds = histories.interactions
+    spans = deeds.spans(moments.user_rows, moments.times_ms)
     log_prices = log_price_of(list_price_minor)
     taste = np.zeros(len(moments), dtype=np.float32)
-    for at, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+    for at, (start, end) in enumerate(zip(spans.starts.tolist(), spans.ends.tolist(), strict=True)):
         if end > start:  # one by one: numpy's own summation order, as online
-            known = log_prices[histories.product_rows[start:end]]
+            known = log_prices[deeds.product_rows[start:end]]
             taste[at] = known.mean(dtype=np.float64)
-    return taste, ends > starts
+    return taste, spans.ends > spans.starts

@@ -25,7 +25,8 @@ from training.algorithms.item_item import ItemItemSettings, fit_neighbours
 from training.algorithms.two_tower import TwoTowerRetriever
 from training.data.progress import Progress, no_progress
 from training.data.snapshot import Snapshot
-from training.examples import Moments, build_histories
+from training.examples import Moments
+from training.histories import build_histories
 from training.model_folder import (
     list_prices,
     read_item_vectors,

@@ -5,7 +5,7 @@ F candidate values, D vector size, H heads.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shop.features import FeatureSchema
-from training.examples import Histories, shopper_batch
+from training.examples import shopper_batch
+from training.histories import Histories
 from training.ranking_examples import Lists
 
 
@@ -46,6 +47,10 @@ class Batch:
             self.candidate_values,
         )
 
+    def without_vectors(self, lost: Tensor) -> "Batch":
+        """As if the user tower had been lost where `lost` [B] holds."""
+        return replace(self, user_vector=self.user_vector.masked_fill(lost[:, None], 0.0))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankingSet:
@@ -59,6 +64,10 @@ class RankingSet:
 
     def __len__(self) -> int:
         return len(self.lists)
+
+    def without_vectors(self) -> "RankingSet":
+        """As if the user tower had been lost throughout."""
+        return replace(self, user_vectors=np.zeros_like(self.user_vectors))
 
     def batch(
         self,

@@ -6,6 +6,7 @@ from shop.events import EventType
 from training.algorithms.item_item import ItemItemSettings
 from training.algorithms.popularity import PopularitySettings
 from training.algorithms.ranker import RankerSettings
+from training.algorithms.text_encoder import TextEncoderSettings
 from training.algorithms.two_tower import TwoTowerSettings
 from training.data.snapshot import SnapshotManifest
 from training.split import SplitSettings
@@ -26,6 +27,7 @@ class TrainingSettings:
     popularity: PopularitySettings = field(default_factory=PopularitySettings)
     two_tower: TwoTowerSettings = field(default_factory=TwoTowerSettings)
     ranker: RankerSettings = field(default_factory=RankerSettings)
+    search: TextEncoderSettings = field(default_factory=TextEncoderSettings)
 
 
 def settings_for(manifest: SnapshotManifest) -> TrainingSettings:
@@ -58,4 +60,5 @@ def quick(settings: TrainingSettings) -> TrainingSettings:
             steps=replace(settings.two_tower.steps, batch_size=128),
         ),
         ranker=RankerSettings.quick(),
+        search=replace(settings.search, rounds=1, batch_size=128),
     )

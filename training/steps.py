@@ -15,13 +15,15 @@ from training.algorithms import Retriever
 from training.algorithms.item_item import ItemItemRetriever, fit_neighbours
 from training.algorithms.popularity import PopularRetriever, fit_popularity
 from training.algorithms.ranker import train_ranker
+from training.algorithms.text_encoder import fit_text_encoder
 from training.algorithms.two_tower import TwoTowerRetriever, TwoTowerTask, fit_two_tower
 from training.data.progress import Progress
 from training.data.snapshot import Snapshot
-from training.examples import Histories
+from training.histories import Histories
 from training.model_folder import (
     RANKER_CONFIG,
     RANKER_WEIGHTS,
+    TEXT_ENCODER_WEIGHTS,
     TWO_TOWER_CONFIG,
     TWO_TOWER_WEIGHTS,
     add_metrics,
@@ -31,6 +33,7 @@ from training.model_folder import (
 )
 from training.models.two_tower import load_two_tower
 from training.retrieval import LIST_SIZES, next_questions, recalls, window_questions
+from training.search_texts import SearchTexts
 from training.served_list import ServedRetriever
 from training.settings import TrainingSettings
 from training.split import Split
@@ -144,6 +147,19 @@ def _ship_ranker(job: Job, fingerprint: str, progress: Progress) -> None:
     _judge(job, "served", served, limit=_SERVED_QUESTIONS)
 
 
+def _ship_search(job: Job, fingerprint: str, progress: Progress) -> None:
+    progress("reading titles and specifications", 0.0)
+    metrics = fit_text_encoder(
+        SearchTexts.of(job.snapshot),
+        job.out,
+        job.settings.search,
+        seed=job.seed,
+        fingerprint=fingerprint,
+        advance=lambda share: progress("learning the text encoder", share),
+    )
+    add_metrics(metrics, job.out)
+
+
 def _copy(job: Job, names: tuple[str, ...]) -> None:
     for name in names:
         source = job.work / name
@@ -209,5 +225,8 @@ STEPS: dict[str, Step] = {
         needs=("learn ranker", "ship item-item", "ship popularity"),
         is_shipped=True,
         share=0.05,
+    ),
+    "ship search": Step(
+        _ship_search, "search", (TEXT_ENCODER_WEIGHTS,), is_shipped=True, share=0.08
     ),
 }

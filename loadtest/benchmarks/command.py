@@ -22,14 +22,20 @@ TITLES = {
     "pipeline": "One call at a time",
     "floors": "What the arithmetic alone costs",
     "fanout": "Five back-ends asked at once",
+    "backends": "Back-ends slow, wrong and dead",
+    "filters": "Filtered search",
+    "cache": "Rankings kept for calls that come again",
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "quality": "Lists against the truth of the world",
+    "sources": "Candidate sources and their blends",
+    "search": "Queries, their constraints and what finds them",
     "calibration": "Do the probabilities come true?",
+    "signals": "What a session's signals tell",
     "retail": "Real data: UCI Online Retail",
 }
-_BEFORE_THE_STACK = ("start",)
-_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "retail")
+_BEFORE_THE_STACK = ("start", "filters")
+_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "signals", "search", "retail")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 _IMAGES = _ROOT / "docs" / "images"
@@ -67,6 +73,7 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
     results = [_run(name, arguments) for name in _BEFORE_THE_STACK]
     with a_stack(arguments.state_dir):
         results += [_run(name, arguments) for name in TITLES if name not in _WITHOUT_THE_STACK]
+    results += [_run(name, arguments) for name in ("search", "signals")]
     if arguments.retail_data is None:
         sys.stderr.write("retail is left out: it needs --retail-data DIR\n")
     else:

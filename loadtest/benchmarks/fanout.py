@@ -1,8 +1,7 @@
-"""Fan-out: 500 products asked of all five back-ends at once, and what an ailing back-end costs.
+"""Fan-out: 500 products asked of all five back-ends at once, and what a stalled one costs.
 
-The first part measures the look-up itself, in this process, against the running stack's back-ends:
-every product is asked anew each time. The second sends calls through the door while each back-end
-in turn is slow, wrong or dead.
+Measures the look-up itself, in this process, against the running stack's back-ends: every product
+is asked anew each time. What calls through the door make of ailing back-ends is `backends`.
 
 Shapes: n fan-outs.
 """
@@ -19,8 +18,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.benchmarks.ailing import Cell, ailing_stack
-from loadtest.benchmarks.result import Check, Grid, Result, at_least, at_most
+from loadtest.benchmarks.result import Grid, Result, at_least, at_most
 from loadtest.benchmarks.stack import a_stack
 from loadtest.current import current_folder, current_manifest
 from loadtest.histogram import percentile
@@ -57,12 +55,11 @@ class FanOuts:
 
 
 def measure(state_dir: Path, images: Path) -> Result:
-    """p99 of cold fan-outs, healthy and with each back-end stalled; then calls while one ails."""
+    """p99 of cold fan-outs, healthy and with each back-end stalled."""
     catalogue = load_tables(current_folder(state_dir), current_manifest(state_dir)).catalogue
     with a_stack(state_dir) as stack:
         healthy, stalled = cold_fan_outs(catalogue, stack.addresses)
-        cells = ailing_stack(state_dir, stack)
-    return outcome_of(healthy, stalled, cells)
+    return outcome_of(healthy, stalled)
 
 
 def cold_fan_outs(
@@ -134,14 +131,11 @@ class _Repeated:
         return FanOuts(took_ms, incomplete)
 
 
-def outcome_of(healthy: FanOuts, stalled: Mapping[str, FanOuts], cells: tuple[Cell, ...]) -> Result:
-    """What was asked, beside what was measured. A fault only counts if it was felt."""
+def outcome_of(healthy: FanOuts, stalled: Mapping[str, FanOuts]) -> Result:
+    """What was asked, beside what was measured. A stall only counts if it was felt."""
     budget_ms = RecommendSettings().budgets.lookups_ms
     worst_ms = max((each.p99_ms for each in stalled.values()), default=float("nan"))
     felt = sum(each.incomplete for each in stalled.values())
-    calls = sum(cell.calls for cell in cells)
-    failed, sold_out = sum(c.failed for c in cells), sum(c.sold_out_shown for c in cells)
-    unnamed = [f"{cell.system} {cell.ailment}" for cell in cells if not cell.is_named_rightly]
     return Result(
         name="fanout",
         figures={
@@ -150,9 +144,6 @@ def outcome_of(healthy: FanOuts, stalled: Mapping[str, FanOuts], cells: tuple[Ce
             "healthy_p99_ms": round(healthy.p99_ms, 3),
             "healthy_incomplete": healthy.incomplete,
             "stalled_p99_ms": {name: round(each.p99_ms, 3) for name, each in stalled.items()},
-            "ailing_calls": calls,
-            "ailing_failed": failed,
-            "ailing_sold_out_shown": sold_out,
         },
         checks=(
             at_most("p99, all back-ends healthy", healthy.p99_ms, HEALTHY_MS, " ms"),
@@ -163,17 +154,8 @@ def outcome_of(healthy: FanOuts, stalled: Mapping[str, FanOuts], cells: tuple[Ce
                 " ms",
             ),
             at_least("fan-outs that felt the stall", felt, len(stalled) * STALLED * 0.9, ""),
-            at_least("calls while a back-end ails", calls, 1, ""),
-            at_most("failed calls while a back-end ails", failed, 0, ""),
-            at_most("products shown that are known to be sold out", sold_out, 0, ""),
-            Check(
-                "replies name what was lost",
-                "always",
-                "always" if not unnamed else f"not with {', '.join(unnamed)}",
-                not unnamed,
-            ),
         ),
-        grids=(_times(healthy, stalled), _ailments(cells)),
+        grids=(_times(healthy, stalled),),
     )
 
 
@@ -193,34 +175,5 @@ def _times(healthy: FanOuts, stalled: Mapping[str, FanOuts]) -> Grid:
                 ("healthy", healthy),
                 *((f"{name} stalled", each) for name, each in stalled.items()),
             )
-        ),
-    )
-
-
-def _ailments(cells: tuple[Cell, ...]) -> Grid:
-    return Grid(
-        "Calls through the door while a back-end ails",
-        (
-            "back-end",
-            "is",
-            "calls",
-            "failed",
-            "sold out, shown",
-            "named when settled",
-            "others named, too",
-            "named first after",
-        ),
-        tuple(
-            (
-                cell.system,
-                cell.ailment,
-                str(cell.calls),
-                str(cell.failed),
-                str(cell.sold_out_shown),
-                f"{cell.named} of {cell.settled_calls}",
-                str(cell.named_others),
-                f"{cell.named_after_s:.1f} s",
-            )
-            for cell in cells
         ),
     )

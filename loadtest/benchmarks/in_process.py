@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shop.catalogue import NO_PRODUCT
 from shop.features import ShopperFeatures
-from shop.release import RANKER_FILE, USER_TOWER_FILE
+from shop.release import RANKER_FILE, TEXT_ENCODER_FILE, USER_TOWER_FILE
 
 
 def open_model(path: Path) -> onnxruntime.InferenceSession:
@@ -80,6 +80,20 @@ class InProcessModels:
         }
         (found,) = self._ranker.run(["probabilities"], inputs)
         return np.asarray(found[0])
+
+
+class InProcessText:
+    """A release's text encoder. Is a `TextEncoder`."""
+
+    def __init__(self, release_folder: Path) -> None:
+        self._encoder = open_model(release_folder / TEXT_ENCODER_FILE)
+
+    async def text_vector(
+        self, token_ids: NDArray[np.int64], *, timeout_s: float
+    ) -> NDArray[np.float32]:
+        """[D] unit length. Takes what it takes."""
+        (vector,) = self._encoder.run(["text_vector"], {"token_ids": token_ids[None]})
+        return np.asarray(vector[0])
 
 
 class ExactIndex:

@@ -40,7 +40,7 @@ from training.data.snapshot import (
 )
 from training.data.sources import snapshot_for
 from training.evaluation import capped_recall_at, hits_of, recall_at
-from training.examples import build_histories
+from training.histories import build_histories
 from training.main_job import train_all
 from training.model_folder import add_metrics, read_schema
 from training.retrieval import Questions, window_questions

@@ -1,5 +1,6 @@
 """The stack that a benchmark measures: the one that runs, or one brought up for it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,15 +20,23 @@ def vitrine(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "vitrine", *words)
 
 
+_WITHOUT_CACHE = {"VITRINE_RECOMMEND__CACHE__MAX_MB": "0"}
+
+
 @contextmanager
 def a_stack(state_dir: Path, *up_options: str) -> Iterator[StackState]:
-    """The stack running in `state_dir`, else one that is started now and stopped afterwards."""
+    """The stack running in `state_dir`, else one that is started now and stopped afterwards.
+
+    One that is started here keeps no rankings: every call is worked out, and what the cache saves
+    is for `vitrine bench cache` to say.
+    """
     folder = StateFolder(state_dir)
     if folder.is_locked():
         yield folder.running()
         return
     up = vitrine("up", "--detach", "--state-dir", str(state_dir), *up_options)
-    if subprocess.run(up, stdout=sys.stderr, check=False).returncode:
+    environment = os.environ | _WITHOUT_CACHE
+    if subprocess.run(up, stdout=sys.stderr, env=environment, check=False).returncode:
         raise BenchmarkFailed("the stack did not come up; see above")
     try:
         yield folder.running()

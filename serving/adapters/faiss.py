@@ -15,9 +15,21 @@ import faiss as faiss_library
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.adapters.faiss_filtering import (
+    EXACT_ROW_S,
+    SCAN_ROW_S,
+    Way,
+    cells_to_visit,
+    exact_nearest,
+    over_fetch_count,
+    selector_for,
+    stored_vectors,
+    way_for,
+)
+from serving.adapters.release_files import check_files
 from shop.catalogue import NO_PRODUCT
 from shop.errors import DependencyTimeout, DependencyUnavailable, ReleaseRejected
-from shop.release import INDEX_FILE, Manifest, check_file
+from shop.release import INDEX_FILE, VECTORS_FILE, Manifest, check_file
 
 faiss: Any = faiss_library  # its stubs know neither the search parameters nor the subclasses
 
@@ -34,12 +46,16 @@ faiss.omp_set_num_threads(1)
 class FaissIndex:
     """Nearest products of a unit vector. Build it with `load_index`."""
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: Any, vectors: NDArray[np.float32] | None = None) -> None:
+        """`vectors` [R, D]: of an index that does not hold them as they are, in a mapped file."""
         self._index = index
         self._rows = int(index.ntotal)
+        self._in_cells = isinstance(index, faiss.IndexIVF)
+        held = stored_vectors(index)
+        self._vectors = vectors if held is None else held
+        self._is_mapped = held is None  # a page that is not in memory would hold up the event loop
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="faiss")
         self.search_s = self._measured_search_s()
-        self._is_inline = self.search_s < _INLINE_S
 
     @property
     def vector_size(self) -> int:
@@ -63,7 +79,10 @@ class FaissIndex:
         allowed: NDArray[np.bool_] | None,
         timeout_s: float,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows and cosines, best first. A search once started ends, even if nobody waits."""
+        """Rows and cosines, best first. A search once started ends, even if nobody waits.
+
+        Finds as many of the allowed rows [R] as were wanted, if there are as many.
+        """
         if user_vector.shape != (self.vector_size,):
             raise DependencyUnavailable(
                 _DEPENDENCY, f"vector of shape {user_vector.shape}, need ({self.vector_size},)"
@@ -72,7 +91,7 @@ class FaissIndex:
             raise DependencyUnavailable(
                 _DEPENDENCY, f"allowed has {allowed.size} rows, the index {self._rows}"
             )
-        if self._is_inline:
+        if self._estimated_s(allowed) < _INLINE_S:
             return self._search(user_vector, count, allowed)
         loop = asyncio.get_running_loop()
         searching = loop.run_in_executor(self._executor, self._search, user_vector, count, allowed)
@@ -83,32 +102,100 @@ class FaissIndex:
                 _DEPENDENCY, f"no answer within {timeout_s * 1000.0:.0f} ms"
             ) from error
 
+    def _estimated_s(self, allowed: NDArray[np.bool_] | None) -> float:
+        """How long a search takes, rather too much than too little."""
+        if allowed is None:
+            return self.search_s
+        allowed_count = int(np.count_nonzero(allowed))
+        match self.way_for(allowed_count):
+            case Way.EXACT:
+                if self._is_mapped:
+                    return np.inf
+                return self._rows * SCAN_ROW_S + allowed_count * EXACT_ROW_S
+            case Way.OVER_FETCH:
+                return 1.5 * self.search_s
+            case Way.SELECTOR:
+                return 1.5 * self.search_s * self._more_cells(allowed_count)
+
+    def _more_cells(self, allowed_count: int) -> float:
+        """How many times the cells of a search of everything."""
+        if not self._in_cells:
+            return 1.0
+        return cells_to_visit(self._index, allowed_count) / int(self._index.nprobe)
+
+    def way_for(self, allowed_count: int) -> Way:
+        """How so many allowed rows are searched."""
+        return way_for(
+            allowed_count,
+            self._rows,
+            in_cells=self._in_cells,
+            has_vectors=self._vectors is not None,
+        )
+
     def _search(
         self, user_vector: NDArray[np.float32], count: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        query = np.ascontiguousarray(user_vector[np.newaxis], dtype=np.float32)
         wanted = min(count, self._rows - 1)  # row 0 is no product
         if wanted <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        if allowed is None:  # asking for one more and dropping row 0 is cheaper than a selector
-            found_cosines, found_rows = self._index.search(query, wanted + 1)
-        else:
-            parameters = self._parameters(allowed)
-            found_cosines, found_rows = self._index.search(query, wanted, params=parameters)
-        rows, cosines = found_rows[0], found_cosines[0]
-        found = np.flatnonzero((rows > NO_PRODUCT) & np.isfinite(cosines))  # FAISS pads with -1
-        return rows[found[:wanted]].astype(np.int64, copy=False), cosines[found[:wanted]]
+        query = np.ascontiguousarray(user_vector[np.newaxis], dtype=np.float32)
+        if allowed is None:
+            return self._nearest(query, wanted)
+        return self._nearest_allowed(query, wanted, allowed)
 
-    def _parameters(self, allowed: NDArray[np.bool_]) -> Any:
-        selector = _selector(allowed)
-        if isinstance(self._index, faiss.IndexIVF):
-            return faiss.SearchParametersIVF(sel=selector, nprobe=self._probes(allowed))
-        return faiss.SearchParameters(sel=selector)
+    def _nearest(
+        self, query: NDArray[np.float32], wanted: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        # Asking for one more and dropping row 0 is cheaper than a selector.
+        rows, cosines = _found(*self._index.search(query, wanted + 1))
+        return rows[:wanted], cosines[:wanted]
 
-    def _probes(self, allowed: NDArray[np.bool_]) -> int:
-        """Cells to visit: the rarer what is allowed, the more, so that as many are found."""
-        rarity = self._rows / max(1, int(np.count_nonzero(allowed)))
-        return min(int(self._index.nlist), int(np.ceil(self._index.nprobe * rarity)))
+    def _nearest_allowed(
+        self, query: NDArray[np.float32], wanted: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        way = self.way_for(int(np.count_nonzero(allowed)))
+        return self.nearest_by(way, query, wanted, allowed)
+
+    def nearest_by(
+        self, way: Way, query: NDArray[np.float32], wanted: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The `wanted` nearest of the allowed [R] rows to query [1, D], best first.
+
+        Public for whoever compares the ways. Without vectors Way.EXACT raises ValueError.
+        """
+        if way is Way.EXACT:
+            if self._vectors is None:
+                raise ValueError("an exact search needs the vectors")
+            return exact_nearest(self._vectors, query, wanted, allowed)
+        allowed_count = int(np.count_nonzero(allowed))
+        enough = min(wanted, allowed_count - int(allowed[NO_PRODUCT]))
+        if way is Way.OVER_FETCH:
+            fetched = over_fetch_count(wanted, allowed_count, self._rows)
+            rows, cosines = self._nearest(query, fetched)
+            kept = np.flatnonzero(allowed[rows])[:wanted]
+            if kept.size >= enough:
+                return rows[kept], cosines[kept]
+        return self._selected(query, wanted, allowed, allowed_count, enough)
+
+    def _selected(
+        self,
+        query: NDArray[np.float32],
+        wanted: int,
+        allowed: NDArray[np.bool_],
+        allowed_count: int,
+        enough: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        selector = selector_for(allowed)
+        if not self._in_cells:
+            parameters = faiss.SearchParameters(sel=selector)
+            return _found(*self._index.search(query, wanted, params=parameters))
+        cells = cells_to_visit(self._index, allowed_count)
+        while True:
+            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=cells)
+            rows, cosines = _found(*self._index.search(query, wanted, params=parameters))
+            if rows.size >= enough or cells >= int(self._index.nlist):
+                return rows, cosines
+            cells = int(self._index.nlist)  # what is allowed lies elsewhere: look everywhere
 
     def _measured_search_s(self) -> float:
         """The quickest of a few searches: what one costs when nothing disturbs it."""
@@ -121,32 +208,62 @@ class FaissIndex:
         return min(times)
 
 
-def _selector(allowed: NDArray[np.bool_]) -> Any:
-    """Pushes the restriction into the search, so that a filter cannot starve the list."""
-    bits = np.packbits(allowed, bitorder="little")
-    bits[:1] &= np.uint8(0b1111_1110)  # row 0 is no product
-    return faiss.IDSelectorBitmap(bits)  # its Python wrapper keeps `bits` alive
+def _found(
+    cosines: NDArray[np.float32], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """What FAISS found for one vector, without row 0 and the -1 with which it pads."""
+    at = np.flatnonzero((rows[0] > NO_PRODUCT) & np.isfinite(cosines[0]))
+    return rows[0][at].astype(np.int64, copy=False), cosines[0][at]
 
 
-def load_index(folder: Path, manifest: Manifest, *, row_count: int, vector_size: int) -> FaissIndex:
-    """The index of a release, once its bytes are the ones that were signed.
+def load_index(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    row_count: int,
+    vector_size: int,
+    file: str = INDEX_FILE,
+) -> FaissIndex:
+    """An index of a release, once its bytes are the ones that were signed.
 
     Raises ReleaseRejected if they are not, or if it was built for another catalogue or model.
     """
     try:
-        raw = (folder / INDEX_FILE).read_bytes()
-        check_file(manifest, INDEX_FILE, len(raw), hashlib.sha256(raw).hexdigest())
+        raw = (folder / file).read_bytes()
+        check_file(manifest, file, len(raw), hashlib.sha256(raw).hexdigest())
         # From the bytes that were checked, not from the file, which may have changed since.
         index = faiss.deserialize_index(np.frombuffer(raw, dtype=np.uint8))
     except (OSError, RuntimeError) as error:
-        raise ReleaseRejected(
-            f"{manifest.release}: {INDEX_FILE} cannot be read: {error}"
-        ) from error
+        raise ReleaseRejected(f"{manifest.release}: {file} cannot be read: {error}") from error
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise ReleaseRejected(f"{manifest.release}: {INDEX_FILE} does not rank by inner product")
+        raise ReleaseRejected(f"{manifest.release}: {file} does not rank by inner product")
     if (index.ntotal, index.d) != (row_count, vector_size):
         raise ReleaseRejected(
-            f"{manifest.release}: {INDEX_FILE} holds {index.ntotal} rows of {index.d} numbers,"
+            f"{manifest.release}: {file} holds {index.ntotal} rows of {index.d} numbers,"
             f" the tables need {row_count} of {vector_size}"
         )
-    return FaissIndex(index)
+    if isinstance(index, faiss.IndexFlat):
+        return FaissIndex(index)
+    return FaissIndex(index, _mapped_vectors(folder, manifest, (row_count, vector_size)))
+
+
+def _mapped_vectors(
+    folder: Path, manifest: Manifest, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """[R, D] as the release holds them, for exact searches of a few rows.
+
+    Mapped, not read: of a million rows they would take 256 MB of every replica.
+    """
+    check_files(folder, manifest, (VECTORS_FILE,))
+    try:
+        vectors = np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ReleaseRejected(
+            f"{manifest.release}: {VECTORS_FILE} cannot be read: {error}"
+        ) from error
+    if vectors.shape != shape or vectors.dtype != np.float32:
+        raise ReleaseRejected(
+            f"{manifest.release}: {VECTORS_FILE} is {vectors.dtype} {vectors.shape},"
+            f" the index needs float32 {shape}"
+        )
+    return np.asarray(vectors)

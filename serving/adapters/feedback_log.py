@@ -66,6 +66,7 @@ class FeedbackCounts:
     duplicates: int = 0
     impressions: int = 0
     lost_impressions: int = 0
+    lost_events: int = 0  # of those that nobody waited for
     failed_groups: int = 0
     damaged_histories: int = 0  # could not be read, and began anew
 
@@ -151,6 +152,20 @@ class FeedbackLog:
             self.counts.lost_impressions += 1
         else:
             self._impressions.append(impression)
+
+    def note(self, event: ShopperEvent) -> None:
+        """As `put`, for an event that nobody waits for. To be called from a running loop."""
+        if not self.is_writing or self._batches.qsize() >= self._settings.queued_batches:
+            self.counts.lost_events += 1
+            return
+        loop = asyncio.get_running_loop()
+        batch = _Batch([event], loop.create_future(), loop)
+        batch.done.add_done_callback(self._noted)
+        self._batches.put(batch)
+
+    def _noted(self, done: "asyncio.Future[EventReceipt]") -> None:
+        if done.cancelled() or done.exception() is not None:
+            self.counts.lost_events += 1
 
     async def record(self, events: Sequence[ShopperEvent], *, timeout_s: float) -> EventReceipt:
         """Returns once every event is on disk, and visible in the histories if they answer.

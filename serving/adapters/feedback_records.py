@@ -8,12 +8,16 @@ from shop.feedback import RecordKind, decode_record, encode_record
 
 
 def read_event(payload: bytes) -> ShopperEvent | None:
-    """The event in a record; None if it tells of something else. Raises ValueError if damaged."""
+    """The event in a record; None if it tells of something else. Raises ValueError if damaged.
+
+    Fields that only a later version knows are left out, so that a version can be taken back.
+    """
     kind, fields = decode_record(payload)
     if kind is not RecordKind.EVENT:
         return None
-    fields["type"] = EventType(fields["type"])
-    return ShopperEvent(**fields)
+    known = {name: fields[name] for name in ShopperEvent.__slots__ if name in fields}
+    known["type"] = EventType(known["type"])
+    return ShopperEvent(**known)
 
 
 def event_record(event: ShopperEvent) -> bytes:

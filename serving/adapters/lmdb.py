@@ -20,13 +20,13 @@ from serving.adapters.history_records import (
     DamagedHistory,
     extended,
     imported,
+    is_remembered,
     packed,
     unpacked,
 )
 from serving.adapters.log_segments import START, Position
 from serving.recommend.ports import ShopperEvent, StoredHistory
 from shop.errors import DependencyUnavailable
-from shop.events import HISTORY_TYPES
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class LmdbChanges:
         """Adds the events that make taste to their shoppers' histories."""
         by_shopper: dict[str, list[ShopperEvent]] = {}
         for event in events:
-            if event.type in HISTORY_TYPES:
+            if is_remembered(event):
                 by_shopper.setdefault(event.shopper, []).append(event)
         for shopper, theirs in by_shopper.items():
             key = shopper.encode()

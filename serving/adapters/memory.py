@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.adapters.history_records import extended
+from serving.adapters.history_records import extended, is_remembered
 from serving.recommend.ports import (
     Costs,
     Discounts,
@@ -27,7 +27,6 @@ from serving.recommend.ports import (
 )
 from shop.catalogue import NO_PRODUCT
 from shop.errors import DependencyError, DependencyUnavailable
-from shop.events import HISTORY_TYPES
 from shop.features import ShopperFeatures
 
 
@@ -84,7 +83,7 @@ class MemoryEventStore(Temper):
             seen.add(key)
             accepted += 1
             self.events.append(event)
-            if event.type in HISTORY_TYPES:
+            if is_remembered(event):
                 self._extend_history(event)
         return EventReceipt(accepted, len(events) - accepted)
 
@@ -245,11 +244,33 @@ class MemorySupply(Temper):
 
 
 @dataclass(slots=True, eq=False)
+class MemoryRankings(Temper):
+    """What replicas share, in a dictionary. Keeps it for ever: readers must look at its age."""
+
+    records: dict[bytes, bytes] = field(default_factory=dict)
+
+    async def read(self, key: bytes, *, timeout_s: float) -> bytes | None:
+        """None for what nobody wrote."""
+        await self.act()
+        return self.records.get(key)
+
+    async def write(self, key: bytes, record: bytes, *, ttl_ms: int) -> None:
+        """Keeps it."""
+        await self.act()
+        self.records[key] = record
+
+
+@dataclass(slots=True, eq=False)
 class MemoryImpressionLog:
-    """Impressions in a list."""
+    """Impressions and events in lists."""
 
     impressions: list[Impression] = field(default_factory=list)
+    events: list[ShopperEvent] = field(default_factory=list)
 
     def put(self, impression: Impression) -> None:
         """Keeps it."""
         self.impressions.append(impression)
+
+    def note(self, event: ShopperEvent) -> None:
+        """Keeps it."""
+        self.events.append(event)

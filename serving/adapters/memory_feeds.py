@@ -1,4 +1,4 @@
-"""Memory feeds: twins of the feeds of a price suggestion, for tests only.
+"""Memory feeds: twins of the feeds of price suggestions and surroundings, for tests only.
 
 Shapes: N products asked for.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from serving.adapters.memory import Temper
+from serving.recommend.context_ports import CountryWeather, TrendingTerm, Trends, WeatherReport
 from serving.recommend.feed_ports import CompetitorPrices, Demand, Plans
 
 
@@ -60,3 +61,34 @@ class MemoryCalendar(Temper):
         lowest, highest = np.array(told, dtype=np.float64).reshape(-1, 2).T
         found = np.array([each in self.prices for each in product_ids], dtype=np.bool_)
         return Plans(starts == 0.0, starts, lowest, highest, found)
+
+
+@dataclass(slots=True, eq=False)
+class MemoryWeather(Temper):
+    """Condition and temperature by country."""
+
+    by_country: dict[str, tuple[str, float]] = field(default_factory=dict)
+    age_ms: float = 0.0
+
+    async def weather(self, *, timeout_s: float) -> WeatherReport:
+        """One call."""
+        await self.act()
+        return WeatherReport(
+            tuple(
+                CountryWeather(country, condition, temperature_c, self.age_ms)
+                for country, (condition, temperature_c) in self.by_country.items()
+            )
+        )
+
+
+@dataclass(slots=True, eq=False)
+class MemoryTrends(Temper):
+    """Lift by search term."""
+
+    lifts: dict[str, float] = field(default_factory=dict)
+    age_ms: float = 0.0
+
+    async def trends(self, *, timeout_s: float) -> Trends:
+        """One call."""
+        await self.act()
+        return Trends(tuple(TrendingTerm(*each) for each in self.lifts.items()), self.age_ms)

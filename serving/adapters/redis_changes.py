@@ -14,13 +14,18 @@ from typing import Any, TypeVar
 
 import redis
 
-from serving.adapters.history_records import DamagedHistory, extended, packed, unpacked
+from serving.adapters.history_records import (
+    DamagedHistory,
+    extended,
+    is_remembered,
+    packed,
+    unpacked,
+)
 from serving.adapters.log_segments import START, Position
 from serving.adapters.redis_connections import FOREIGN_ERRORS, lost
 from serving.adapters.redis_scripts import ADD_IF_NEW, FORGET_IDLE, STORE
 from serving.recommend.ports import ShopperEvent, StoredHistory
 from shop.errors import DependencyUnavailable
-from shop.events import HISTORY_TYPES
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +214,7 @@ class RedisChanges:
     def _change(self, shopper: str, theirs: dict[bytes, ShopperEvent]) -> _Change:
         seen = self._seen[shopper]
         events = {digest: event for digest, event in theirs.items() if digest not in seen.known}
-        tasteful = [event for event in events.values() if event.type in HISTORY_TYPES]
+        tasteful = [event for event in events.values() if is_remembered(event)]
         if not tasteful:
             return _Change(shopper, events, seen.record, None, begins_anew=False)
         try:

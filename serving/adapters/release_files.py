@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from serving.adapters.source_files import read_source_tables
 from serving.recommend.ports import ReleaseTables
-from shop.catalogue import Catalogue
+from shop.catalogue import SPECIFICATION, Catalogue, CodedColumn
 from shop.errors import NotFound, ReleaseRejected
 from shop.features import FeatureSchema
 from shop.neighbours import Neighbours
@@ -22,6 +23,7 @@ from shop.release import (
     NEIGHBOURS_FILE,
     POPULARITY_FILE,
     SCHEMA_FILE,
+    SOURCES_FILE,
     VECTORS_FILE,
     Manifest,
     check_file,
@@ -101,12 +103,15 @@ def load_tables(folder: Path, manifest: Manifest) -> ReleaseTables:
         with np.load(folder / POPULARITY_FILE) as arrays:
             popular_rows = arrays["popular_rows"].astype(np.int64, copy=False)
             popularity = arrays["popularity"].astype(np.float32, copy=False)
+        rows = catalogue.product_count + 1
+        sources = read_source_tables(
+            folder / SOURCES_FILE, release=manifest.release, row_count=rows
+        )
         vectors_shape = np.load(folder / VECTORS_FILE, mmap_mode="r").shape
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise ReleaseRejected(f"{manifest.release} cannot be loaded: {error!r}") from error
     if "purchase" not in schema.heads:
         raise ReleaseRejected(f"{manifest.release}: the ranker has no purchase head, so no value")
-    rows = catalogue.product_count + 1
     _check_fit(
         manifest.release,
         {
@@ -127,6 +132,7 @@ def load_tables(folder: Path, manifest: Manifest) -> ReleaseTables:
         neighbours=neighbours,
         popular_rows=popular_rows,
         popularity=popularity,
+        sources=sources,
     )
 
 
@@ -158,7 +164,15 @@ def read_catalogue(path: Path) -> Catalogue:
         cost_minor=_padded(table["cost_minor"].fill_null(0).to_numpy()),
         cost_known=np.concatenate(([False], table["cost_minor"].is_valid().to_numpy())),
         currency=currency,
+        specification=_specification(table),
     )
+
+
+def _specification(table: pa.Table) -> dict[str, CodedColumn]:
+    """What this catalogue tells beside category and brand; releases before searching have none."""
+    told = [name for name in SPECIFICATION if name in table.column_names]
+    columns = {name: CodedColumn(*_coded(table, name)) for name in told}
+    return {name: column for name, column in columns.items() if len(column.names) > 1}
 
 
 def _texts(table: pa.Table, column: str) -> NDArray[np.str_]:

@@ -1,4 +1,4 @@
-"""Triton: the user tower and the ranker of one release, by its HTTP protocol.
+"""Triton: the models of one release, by its HTTP protocol.
 
 The protocol is KServe's v2 with Triton's binary tensor extension: a JSON head, then the tensors'
 bytes. What never changes in a call (model, version, tensor names and shapes) is written once, so a
@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from serving.adapters.http_calls import HttpAnswer, HttpConnections
 from shop.errors import DependencyTimeout, DependencyUnavailable
 from shop.features import FeatureSchema, ShopperFeatures
-from shop.tensors import CANDIDATE_BUCKETS, ModelSpec, bucket_for, ranker_spec, user_tower_spec
+from shop.tensors import (
+    CANDIDATE_BUCKETS,
+    ModelSpec,
+    bucket_for,
+    ranker_spec,
+    text_encoder_spec,
+    user_tower_spec,
+)
 
 _DEPENDENCY = "triton"
 _HEAD_LENGTH = b"inference-header-content-length"
@@ -40,7 +47,7 @@ _ALL_ITS_TIME = 0.9  # of the timeout: a call that was given up later than that 
 
 
 class TritonModels:
-    """Both models of one release on one server. Is a `UserTower` and a `Ranker`."""
+    """The models of one release on one server. Is a `UserTower`, a `Ranker` and a `TextEncoder`."""
 
     def __init__(
         self,
@@ -58,6 +65,9 @@ class TritonModels:
         tower, ranker = user_tower_spec(schema), ranker_spec(schema)
         self._tower = _Model(self._connections, self._circuit, tower, version, (1,))
         self._ranker = _Model(self._connections, self._circuit, ranker, version, CANDIDATE_BUCKETS)
+        # With a circuit of its own: whatever is wrong with searching must not stop the others.
+        text = text_encoder_spec()
+        self._text = _Model(self._connections, _Circuit(clock), text, version, (1,))
 
     async def close(self) -> None:
         """Neither model can be asked any more."""
@@ -73,10 +83,14 @@ class TritonModels:
     ) -> NDArray[np.float32]:
         """[D] unit length."""
         vector = await self._tower.infer(1, _shopper_tensors(features), timeout_s)
-        norm = float(np.linalg.norm(vector))
-        if not abs(norm - 1.0) < _NORM_TOLERANCE:  # written so that NaN fails too
-            raise DependencyUnavailable(_DEPENDENCY, f"user tower: a vector of length {norm}")
-        return vector
+        return _unit(vector, "user tower")
+
+    async def text_vector(
+        self, token_ids: NDArray[np.int64], *, timeout_s: float
+    ) -> NDArray[np.float32]:
+        """[D] unit length, in the space of the products' texts."""
+        vector = await self._text.infer(1, (_int64(token_ids),), timeout_s)
+        return _unit(vector, "text encoder")
 
     async def probabilities(
         self,
@@ -98,6 +112,13 @@ class TritonModels:
         found = await self._ranker.infer(bucket, tensors, timeout_s)
         found = found.reshape(bucket, self._heads)[:count]
         return np.where((found >= 0.0) & (found <= 1.0), found, np.float32(np.nan))
+
+
+def _unit(vector: NDArray[np.float32], model: str) -> NDArray[np.float32]:
+    norm = float(np.linalg.norm(vector))
+    if not abs(norm - 1.0) < _NORM_TOLERANCE:  # written so that NaN fails too
+        raise DependencyUnavailable(_DEPENDENCY, f"{model}: a vector of length {norm}")
+    return vector
 
 
 class _Circuit:

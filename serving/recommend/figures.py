@@ -38,6 +38,7 @@ class Figures:
         self._percent_off = np.zeros(count, dtype=np.float32)  # [R]
         self.shown_price = self._list_price.copy()  # [R] list price less promotion
         self.maybe_in_stock = np.ones(count, dtype=np.bool_)  # [R] False: known to be gone
+        self.changes = 0  # how often either of them has: what was judged by them before is old
         self._catalogue = catalogue
         self._cost = np.zeros(count, dtype=np.int64)  # [R]
         self._cost_as_of_ms = np.full(count, NEVER_MS, dtype=np.int64)  # [R] never: not found
@@ -119,7 +120,10 @@ class Figures:
         rows, units, tracked = rows[told], answer.units[told], answer.tracked[told]
         self._stock[rows] = np.maximum(units, 0)
         self._tracked[rows] = tracked
-        self.maybe_in_stock[rows] = ~tracked | (units > 0)
+        maybe_in_stock = ~tracked | (units > 0)
+        if not np.array_equal(self.maybe_in_stock[rows], maybe_in_stock):
+            self.maybe_in_stock[rows] = maybe_in_stock
+            self.changes += 1
         self._stock_as_of_ms[rows] = now_ms
 
     def store_promotions(self, rows: NDArray[np.int64], answer: Discounts, now_ms: int) -> None:
@@ -152,7 +156,10 @@ class Figures:
 
     def _show_prices(self, rows: NDArray[np.int64]) -> None:
         share = 1.0 - self._percent_off[rows].astype(np.float64) / 100.0
-        self.shown_price[rows] = np.rint(self._list_price[rows] * share)
+        shown = np.rint(self._list_price[rows] * share).astype(np.int64)
+        if not np.array_equal(self.shown_price[rows], shown):
+            self.shown_price[rows] = shown
+            self.changes += 1
 
 
 def _check_lengths(dependency: str, rows: NDArray[np.int64], *columns: NDArray[np.generic]) -> None:

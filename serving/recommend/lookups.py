@@ -102,6 +102,11 @@ class OfferCache:
         """[R] False where the product is known to be gone. Read only."""
         return self._figures.maybe_in_stock
 
+    @property
+    def changes(self) -> int:
+        """Another number than before whenever `price_minor` or `maybe_in_stock` has changed."""
+        return self._figures.changes
+
     def cost_as_of_ms(self, rows: NDArray[np.int64], now_ms: int) -> NDArray[np.float64]:
         """[N] since when the costs that `look_up` gives hold, in Unix ms.
 

@@ -12,12 +12,12 @@ Shapes: M products of the order, K products of a page, N candidates, S sources.
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.recommend.call import Call
+from serving.recommend.filtering import conditions_dropped
 from serving.recommend.request import Answer, Degradation, Stage
 from serving.recommend.slate import may_be_shown
-from shop.candidates import SOURCE_COUNT, Candidates
+from shop.candidates import SOURCE_COUNT, Candidates, proposed_of, source_bits
 from shop.errors import InvalidRequest
 from shop.slate import Slate
 from shop.tokens import Page
@@ -36,7 +36,7 @@ def first_page(call: Call, candidates: Candidates, order: Slate) -> Page | None:
         values=order.values.astype(np.float32),
         propensities=order.propensities.astype(np.float32),
         moved=order.moved,
-        sources=_as_bits(candidates.proposed[order.at]),
+        sources=source_bits(candidates.proposed[order.at]),
         # Prices and stock are looked up anew, and may be lost anew, on every page.
         losses=tuple(
             (stage, reason.value) for stage, reason in call.losses.found if stage != Stage.LOOKUPS
@@ -45,15 +45,20 @@ def first_page(call: Call, candidates: Candidates, order: Slate) -> Page | None:
     )
 
 
-async def further_page(call: Call, page: Page) -> Answer:
-    """The next products of `page`. Raises InvalidRequest if the catalogue changed since."""
-    release = call.deps.release.tables.release
+def check_release(page: Page, release: str) -> None:
+    """Raises InvalidRequest if the page is of another release: its rows mean other products."""
     if page.release != release:
         raise InvalidRequest(
             "page_token",
             f"expired: the catalogue release changed from {page.release} to {release}; "
             "ask for the first page again",
         )
+
+
+async def further_page(call: Call, page: Page) -> Answer:
+    """The next products of `page`. Raises InvalidRequest if the catalogue changed since."""
+    release = call.deps.release.tables.release
+    check_release(page, release)
     for stage, reason in page.losses:
         call.losses.add(Stage(stage), Degradation(reason))
     rows = page.rows[page.offset :]
@@ -76,12 +81,12 @@ async def further_page(call: Call, page: Page) -> Answer:
     )
     more = showable.size > at.size
     return Answer(
-        ask=call.ask,
+        ask=call.ask if call.search is None else call.search.asked,
         release=release,
         first_position=page.offset + 1,
         slate=slate,
         candidates=Candidates(rows, np.full((rows.size, SOURCE_COUNT), np.nan, np.float32)),
-        proposed=_from_bits(page.sources[page.offset :]),
+        proposed=proposed_of(page.sources[page.offset :]),
         offers=offers,
         scores=None,
         degraded=tuple(call.losses.found),
@@ -89,16 +94,7 @@ async def further_page(call: Call, page: Page) -> Answer:
         next_page=replace(page, offset=page.offset + int(at[-1]) + 1) if more else None,
         missing_product_ids=call.missing_product_ids(),
         scored_count=0,
+        search=call.search,
         fallback=any(reason == Degradation.FALLBACK_CANDIDATES for _, reason in page.losses),
+        relaxed=conditions_dropped(call, offers, slate),
     )
-
-
-def _as_bits(proposed: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """[M] from [M, S]; there are at most eight sources."""
-    return np.packbits(proposed, axis=1, bitorder="little")[:, 0]
-
-
-def _from_bits(sources: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """[M, S] from [M]."""
-    bits = np.unpackbits(sources[:, None], axis=1, count=SOURCE_COUNT, bitorder="little")
-    return bits.astype(np.bool_)

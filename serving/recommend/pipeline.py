@@ -3,10 +3,11 @@
 from serving.deadline import Deadline
 from serving.recommend.call import Call, Deps
 from serving.recommend.candidates import find_candidates
-from serving.recommend.feedback import log_impression
+from serving.recommend.feedback import log_impression, log_page
+from serving.recommend.filtering import conditions_dropped
 from serving.recommend.history import read_history
 from serving.recommend.paging import first_page, further_page
-from serving.recommend.ranking import rank
+from serving.recommend.recall import recalled
 from serving.recommend.replacements import with_replacements
 from serving.recommend.request import Answer, Ask, Stage
 from serving.recommend.slate import arrange_slate, keep_eligible
@@ -18,37 +19,40 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
 
     Raises InvalidRequest if the page token belongs to another release.
     """
-    call = Call.of(ask, deps, deadline)
+    call = await Call.of(ask, deps, deadline).with_query()
     if ask.page is not None:
         answer = await further_page(call, ask.page)
-        log_impression(call, answer, ask.context)
+        log_page(call, answer)
         return answer
 
     with call.timed(Stage.HISTORY):
         past = await read_history(call)
     with call.timed(Stage.FEATURES):
         features = shopper_features(past.history, past.context, deps.release.tables.schema)
-    with call.timed(Stage.CANDIDATES):
-        found = await find_candidates(call, past, features)
-    with call.timed(Stage.LOOKUPS):
-        looked_up = await deps.offers.look_up(
-            found.candidates.rows,
-            now_ms=ask.context.now_ms,
-            within_s=call.within_s(deps.settings.budgets.lookups_ms),
-            losses=call.losses,
-        )
-        found, offers = keep_eligible(call, found, looked_up)
-        found, offers = await with_replacements(call, found, offers)
-    with call.timed(Stage.RANKING):
-        scores = await rank(call, past, features, found, offers)
+    async with recalled(call, past, features) as known:
+        with call.timed(Stage.CANDIDATES):
+            retrieved = known.found or await find_candidates(call, past, features)
+        with call.timed(Stage.LOOKUPS):
+            looked_up = await deps.offers.look_up(
+                retrieved.candidates.rows,
+                now_ms=ask.context.now_ms,
+                within_s=call.within_s(deps.settings.budgets.lookups_ms),
+                losses=call.losses,
+            )
+            found, offers = keep_eligible(call, retrieved, looked_up)
+            found, offers = await with_replacements(call, found, offers)
+        with call.timed(Stage.RANKING):
+            scores = await known.ranked(found, offers)
+            await known.keep(retrieved, offers, scores)
     with call.timed(Stage.SLATE):
         order = arrange_slate(call, found, offers, scores)
 
+    slate = order.first(ask.page_size)
     answer = Answer(
         ask=ask,
         release=deps.release.tables.release,
         first_position=1,
-        slate=order.first(ask.page_size),
+        slate=slate,
         candidates=found.candidates,
         proposed=found.candidates.proposed,
         offers=offers,
@@ -59,6 +63,9 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
         missing_product_ids=call.missing_product_ids(),
         scored_count=0 if scores is None else len(found.candidates),
         fallback=found.fallback,
+        relaxed=conditions_dropped(call, offers, slate),
+        search=call.search,
+        cache=known.use,
     )
-    log_impression(call, answer, past.context)
+    log_impression(call, answer, past, features)
     return answer

@@ -8,8 +8,8 @@ Shapes: N candidates, T history, D vector size, R catalogue rows, H heads.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,28 @@ from shop.catalogue import Catalogue
 from shop.events import EventType
 from shop.features import FeatureSchema, ShopperFeatures
 from shop.neighbours import Neighbours
+from shop.source_tables import SourceTables
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredSignals:
+    """How a shopper's visits went, oldest first.  Shapes: S signals."""
+
+    event_codes: NDArray[np.int64]  # [S] of shop.events.SIGNAL_TYPES
+    times_ms: NDArray[np.int64]  # [S]
+    amounts: NDArray[np.int64]  # [S] see shop.events.signal_amount
+    session_ids: tuple[str, ...]  # [S]
+
+    def __len__(self) -> int:
+        return len(self.session_ids)
+
+
+_NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+NO_STORED_SIGNALS = StoredSignals(_NONE, _NONE, _NONE, ())
+_UNTOLD: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
+
+if TYPE_CHECKING:
+    from serving.recommend.search_ports import SearchParts  # which needs the ports of this module
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +53,15 @@ class StoredHistory:
     segment: str  # profile; "" = unknown
     country: str
     device: str
+    # [T] see shop.events.PromotionSeen; left out: nothing is told
+    promotions: NDArray[np.int8] = field(default_factory=lambda: _UNTOLD)
+    signals: StoredSignals = NO_STORED_SIGNALS
+    revision: int = 0  # how many events were ever added here, what was cut off since included
+
+    def __post_init__(self) -> None:
+        if self.promotions is _UNTOLD:
+            untold = np.zeros(self.event_codes.shape, dtype=np.int8)
+            object.__setattr__(self, "promotions", untold)
 
 
 class Histories(Protocol):
@@ -186,6 +217,16 @@ class Impression:
     price_minor: tuple[int, ...]  # [K]
     discounts: tuple[float, ...]  # [K]
     degraded: tuple[str, ...]
+    # From here on: what it takes to compute the features anew (`training.replay`).
+    features_crc32: int = 0  # shop.features.ShopperFeatures.crc32; 0 on further pages
+    history_revision: int = 0  # of the stored history that was read, 0 without one
+    # Of the request: event code, product id, time, promotion, amount or None.
+    recent_events: tuple[tuple[int, str, int, int, int | None], ...] = ()
+    context_product_ids: tuple[str, ...] = ()
+    cart_product_ids: tuple[str, ...] = ()
+    weather: str = ""  # in `country`, one of shop.surroundings.WEATHERS; "" = not known
+    temperature_c: float | None = None
+    trending: tuple[str, ...] = ()  # what people look for, as far as it is known
 
 
 class ImpressionLog(Protocol):
@@ -195,10 +236,14 @@ class ImpressionLog(Protocol):
         """Never blocks and never raises; what cannot be kept is counted."""
         ...
 
+    def note(self, event: "ShopperEvent") -> None:
+        """The same for what a call itself has to tell of its shopper."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ShopperEvent:
-    """One checked event from `LogEvents`."""
+    """One checked event from `LogEvents`, or of a search that found nothing."""
 
     idempotency_key: str
     type: EventType
@@ -215,6 +260,9 @@ class ShopperEvent:
     device: str
     country: str
     request_id: str  # from the attribution token; "" = none
+    dwell_ms: int = 0  # 0 = not told
+    result_count: int | None = None  # of a search; None = not told
+    discount: float | None = None  # share of the list price taken off then; None = not told
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +281,18 @@ class EventStore(Protocol):
         ...
 
 
+class SharedRankings(Protocol):
+    """What replicas share of the rankings they found. Losing it costs work, never an answer."""
+
+    async def read(self, key: bytes, *, timeout_s: float) -> bytes | None:
+        """The record that some replica wrote under this key; None if it is not there any more."""
+        ...
+
+    async def write(self, key: bytes, record: bytes, *, ttl_ms: int) -> None:
+        """Keeps it for `ttl_ms` at most."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleaseTables:
     """The tables of the active release that live in the gateway's memory."""
@@ -244,6 +304,7 @@ class ReleaseTables:
     neighbours: Neighbours
     popular_rows: NDArray[np.int64]  # [P] most popular first
     popularity: NDArray[np.float32]  # [R] purchases, smoothed, share of the most popular
+    sources: SourceTables
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,6 +315,7 @@ class LoadedRelease:
     user_tower: UserTower
     ranker: Ranker
     index: VectorIndex
+    search: "SearchParts | None" = None  # None: its products have no titles to search by
 
 
 @dataclass(frozen=True, slots=True, eq=False)

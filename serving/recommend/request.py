@@ -1,13 +1,15 @@
 """What one call asks and what it gets: checked values, no protobuf."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shop.candidates import Candidates
+from shop.events import PromotionSeen
 from shop.features import Context
 from shop.filters import Filter
 from shop.merchandising import Boost, Promotion
@@ -16,6 +18,9 @@ from shop.scoring import Scores
 from shop.slate import Slate
 from shop.tokens import Page, request_fingerprint
 
+if TYPE_CHECKING:
+    from serving.recommend.search import Search  # which needs the ask of this module
+
 
 class Degradation(StrEnum):
     """Why an answer is less than it could be; the reason in the reply's `degraded`."""
@@ -23,6 +28,8 @@ class Degradation(StrEnum):
     NO_HISTORY = "NO_HISTORY"
     FALLBACK_CANDIDATES = "FALLBACK_CANDIDATES"
     SOURCE_LOST = "SOURCE_LOST"
+    NO_USER_VECTOR = "NO_USER_VECTOR"  # a list brought along was ranked without the user tower
+    FILTER_LATE = "FILTER_LATE"
     STALE_PRICE = "STALE_PRICE"
     STALE_STOCK = "STALE_STOCK"
     DEFAULT_OFFER = "DEFAULT_OFFER"
@@ -30,13 +37,29 @@ class Degradation(StrEnum):
     STALE_COMPETITORS = "STALE_COMPETITORS"
     STALE_DEMAND = "STALE_DEMAND"
     STALE_CALENDAR = "STALE_CALENDAR"
+    STALE_WEATHER = "STALE_WEATHER"
+    STALE_TRENDS = "STALE_TRENDS"
+    NO_TEXT_ENCODER = "NO_TEXT_ENCODER"
+    NO_LEXICAL = "NO_LEXICAL"
+    RELAXED_SEARCH = "RELAXED_SEARCH"
+
+
+class CacheStatus(StrEnum):
+    """What the cache did for a list; `cache_status` in the reply."""
+
+    HIT = "HIT"  # nothing was searched or ranked
+    PARTIAL = "PARTIAL"  # nothing was searched; what changed materially was ranked anew
+    MISS = "MISS"
+    BYPASS = "BYPASS"  # not asked: a further page, an explanation, or no cache
 
 
 class Stage(StrEnum):
     """Stages of a request in their order, as they are timed and named in the reply."""
 
+    QUERY = "query"
     HISTORY = "history"
     FEATURES = "features"
+    CACHE = "cache"
     TOWER = "tower"
     CANDIDATES = "candidates"
     LOOKUPS = "lookups"
@@ -58,8 +81,10 @@ class RecentEvent:
     """An interaction of this session that the caller brings along because it is not logged yet."""
 
     event_code: int  # shop.events.EVENT_CODES
-    product_id: str
+    product_id: str  # "" for a search
     time_ms: int
+    promotion: PromotionSeen = PromotionSeen.NOT_TOLD
+    amount: int | None = None  # of a signal, see shop.events.signal_amount; None = not told
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +108,17 @@ class Ask:
     boosts: tuple[Boost, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     return_fields: frozenset[str] = frozenset()  # of a product in the reply; none = all
+    query: str = ""  # of the search placement
+
+    def not_among(self, known: Collection[str]) -> tuple[str, ...]:
+        """Products named in the request that are not in `known`, each once."""
+        named = (
+            *self.context_product_ids,
+            *self.cart_product_ids,
+            *(event.product_id for event in self.recent_events),
+            *sorted(self.exclude_product_ids),
+        )
+        return tuple(dict.fromkeys(name for name in named if name not in known))
 
     def fingerprint(self) -> bytes:
         """What must stay the same from page to page."""
@@ -94,6 +130,7 @@ class Ask:
             wishes=(
                 *(f"boost {boost.factor!r} {boost.filter.text}" for boost in self.boosts),
                 *(f"promote {each.percent!r} {each.filter.text}" for each in self.promotions),
+                *((f"query {self.query}",) if self.query else ()),
             ),
         )
 
@@ -108,6 +145,17 @@ class Losses:
         """Note a loss once."""
         if (stage.value, reason) not in self.found:
             self.found.append((stage.value, reason))
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What a list owes to the cache."""
+
+    status: CacheStatus = CacheStatus.BYPASS
+    age_ms: int = 0  # since what was kept was found
+
+
+NO_USE = CacheUse()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +179,9 @@ class Answer:
     missing_product_ids: tuple[str, ...]
     scored_count: int
     fallback: bool  # candidates came from a fallback source
+    relaxed: tuple[str, ...] = ()  # conditions of the filter that not all shown products meet
+    search: "Search | None" = None  # how its query was understood
+    cache: CacheUse = NO_USE
 
     @property
     def ranked(self) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from itertools import islice, product
 from typing import TypeVar, cast
 
-from serving.recommend.request import Ask
+from serving.recommend.request import Ask, Degradation, Losses, Stage
+from serving.recommend.surroundings import Surroundings
 from shop.active_rules import ActiveRules, active_rules
 from shop.compiled_rules import CompiledBook, ScopeKey
 from shop.countries import COUNTRIES, UNKNOWN_COUNTRY
@@ -33,6 +34,7 @@ class FittedBook:
         self.compiled = compiled
         self._by_kind: dict[ScopeKey, ActiveRules | None] = {}  # oldest first
         self._by_rules: dict[tuple[str, ...], ActiveRules | None] = {}
+        self._asks: dict[ScopeKey, tuple[bool, bool]] = {}
 
     def work_out(self, now_ms: int) -> WorkedOut:
         """What calls will ask first and nobody has asked yet, in whatever thread; `keep` it."""
@@ -49,12 +51,16 @@ class FittedBook:
             _put(self._by_kind, key, active, _KEPT_KINDS)
 
     def _likely(self, now_ms: int) -> Iterator[ScopeKey]:
-        named = self.compiled.countries
+        named, weathers = self.compiled.countries, ("", *sorted(self.compiled.weathers))
         any_other = sorted(COUNTRIES - named)[:1]
         countries = (UNKNOWN_COUNTRY, *any_other, *sorted(named))
-        for placement, country in product(PLACEMENTS, countries):
+        for weather, placement, country in product(weathers, PLACEMENTS, countries):
             yield self.compiled.key(
-                placement=placement, country=country, page_filter=None, now_ms=now_ms
+                placement=placement,
+                country=country,
+                page_filter=None,
+                now_ms=now_ms,
+                weather=weather,
             )
 
     def for_key(self, key: ScopeKey) -> ActiveRules | None:
@@ -65,6 +71,12 @@ class FittedBook:
         found = self._found(key, self._by_rules)
         _put(self._by_kind, key, found, _KEPT_KINDS)
         return found
+
+    def asks(self, key: ScopeKey) -> tuple[bool, bool]:
+        """Whether a rule for these calls asks for the weather, and for search trends."""
+        if key not in self._asks:
+            _put(self._asks, key, self.compiled.asks(key), _KEPT_KINDS)
+        return self._asks[key]
 
     def _found(
         self, key: ScopeKey, by_rules: dict[tuple[str, ...], ActiveRules | None]
@@ -106,17 +118,36 @@ class RulesInForce:
         self._book = fitted.compiled.book
         self._fitted = fitted if self._book.rules else None
 
-    def for_call(self, ask: Ask) -> ActiveRules | None:
-        """What holds for this request; None if nothing does."""
+    def for_call(self, ask: Ask, surroundings: Surroundings, losses: Losses) -> ActiveRules | None:
+        """What holds for this request; None if nothing does.
+
+        Notes a loss where a rule of this request asks for surroundings that nobody knows.
+        """
         fitted = self._fitted
         if fitted is None:
             return None
-        context = ask.context
-        return fitted.for_key(
-            fitted.compiled.key(
-                placement=context.placement,
-                country=context.country,
-                page_filter=ask.filter,
-                now_ms=context.now_ms,
-            )
+        context, compiled = ask.context, fitted.compiled
+        weather = surroundings.weather_in(context.country) if compiled.weathers else None
+        key = compiled.key(
+            placement=context.placement,
+            country=context.country,
+            page_filter=ask.filter,
+            now_ms=context.now_ms,
+            weather="" if weather is None else weather.condition,
         )
+        if compiled.asks_around:
+            _note_losses(fitted, key, surroundings, losses)
+        return fitted.for_key(key)
+
+
+def _note_losses(
+    fitted: FittedBook, key: ScopeKey, surroundings: Surroundings, losses: Losses
+) -> None:
+    weather_is_lost = not surroundings.weather_is_known
+    trends_are_lost = not surroundings.trends_are_known
+    if weather_is_lost or trends_are_lost:
+        asks_weather, asks_trends = fitted.asks(key)
+        if weather_is_lost and asks_weather:
+            losses.add(Stage.FEEDS, Degradation.STALE_WEATHER)
+        if trends_are_lost and asks_trends:
+            losses.add(Stage.FEEDS, Degradation.STALE_TRENDS)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.candidates import Found
-from shop.candidates import Source
-from shop.merchandising import boost_factors, promotable
+from serving.recommend.filtering import relaxed_steps
+from shop.candidates import Candidates, Source
+from shop.fusion import relevance as relevance_of
+from shop.merchandising import boost_factors, boosted, promotable
 from shop.offers import Offers
 from shop.rules import is_eligible
 from shop.ruling import Ruling, is_excluded, rule_on
@@ -38,24 +40,36 @@ def may_be_shown(call: Call, offers: Offers) -> NDArray[np.bool_]:
     return eligible & is_inside(call, offers) if call.ask.strict_filtering else eligible
 
 
-def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | None) -> Slate:
-    """The whole order, by expected value or, if nothing was ranked, retrieval; rules applied."""
+def arrange_slate(
+    call: Call,
+    found: Found,
+    offers: Offers,
+    scores: Scores | None,
+    *,
+    relevance: NDArray[np.float64] | None = None,
+) -> Slate:
+    """The whole order, by expected value or, if nothing was ranked, retrieval; rules applied.
+
+    relevance [N], if given, is how often each expected value counts.
+    """
     ask, candidates = call.ask, found.candidates
     catalogue, settings = call.deps.release.tables.catalogue, call.deps.settings
+    inside = is_inside(call, offers)
     contenders = Contenders(
         rows=candidates.rows,
         values=(
             _retrieval_values(len(candidates))
             if scores is None
-            else expected_value(scores, offers, settings.value)
+            else _weighed(expected_value(scores, offers, settings.value), relevance)
         ),
         categories=catalogue.category_codes[candidates.rows],
         brands=catalogue.brand_codes[candidates.rows],
-        inside=is_inside(call, offers),
+        inside=inside,
         explorable=candidates.proposed[:, Source.EXPLORATION],
-        factors=boost_factors(ask.boosts, offers, catalogue),
+        factors=_factors(call, candidates, offers),
         promotable=promotable(ask.promotions, offers, catalogue),
         ruling=_ruling(call, offers),
+        relaxed=relaxed_steps(call, offers, inside),
     )
     wishes = Wishes(
         page_size=ask.page_size,
@@ -65,6 +79,21 @@ def arrange_slate(call: Call, found: Found, offers: Offers, scores: Scores | Non
         promoted_slots=tuple(each.slots(ask.page_size) for each in ask.promotions),
     )
     return arrange(contenders, wishes, call.generator)
+
+
+def _weighed(
+    values: NDArray[np.float64], relevance: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    return values if relevance is None else boosted(values, relevance)
+
+
+def _factors(call: Call, candidates: Candidates, offers: Offers) -> NDArray[np.float64]:
+    """[N] what values are multiplied by: the caller's boosts and, in a search, relevance."""
+    factors = boost_factors(call.ask.boosts, offers, call.deps.release.tables.catalogue)
+    if call.search is not None and call.search.words and call.search.orders_by_relevance:
+        by_query = candidates.source_scores[:, [Source.TEXT, Source.LEXICAL]]
+        factors *= relevance_of(by_query, call.deps.settings.search.relevance_power)
+    return factors
 
 
 def _ruling(call: Call, offers: Offers) -> Ruling | None:

@@ -12,8 +12,10 @@ from rich.console import Console
 
 from serving.rules_state import RulesState, rules_state_file
 from serving.stack.folder import StateFolder
+from serving.stack.local import door_speaks_tls
 from serving.stack.processes import marked, stop_all
-from serving.stack.showing import as_json, as_table, lost_lately
+from serving.stack.served import says_it_serves
+from serving.stack.showing import as_json, as_table, cached_lately, lost_lately
 from shop.errors import VitrineError
 
 _STOP_WITHIN_S = 30.0
@@ -58,14 +60,18 @@ def run_status(arguments: argparse.Namespace) -> int:
     folder = StateFolder(arguments.state_dir)
     state = replace(folder.running(), release=folder.active_release())
     with VitrineClient(state.door) as client:
-        serves = client.is_serving()
-    lost = lost_lately(folder.logs)
+        by_metrics = door_speaks_tls(folder)  # this command holds no certificate
+        told = folder.metrics_address(rank=0)
+        serves = says_it_serves(told) if by_metrics else client.is_serving()
+    lost, cached = lost_lately(folder.logs), cached_lately(folder.logs)
     rules = RulesState.read(rules_state_file(folder.root))
     if arguments.json:
-        found = as_json(state, serves=serves, lost=lost, rules=rules)
+        found = as_json(state, serves=serves, lost=lost, cached=cached, rules=rules)
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
     else:
-        shown = as_table(state, serves=serves, lost=lost, rules=rules, logs=folder.logs)
+        shown = as_table(
+            state, serves=serves, lost=lost, cached=cached, rules=rules, logs=folder.logs
+        )
         Console().print(*shown, sep="\n", soft_wrap=True)
     return 0 if serves else _NOT_SERVING
 

@@ -18,7 +18,8 @@ from serving.triton.status import STATUS_FILE, read_status
 
 _DOOR_FILE = "door.json"  # in run/; written when the door is open
 BUSINESS_SYSTEMS = ("inventory", "pricing", "promotions", "costs", "supply")
-FEEDS = ("competitors", "demand", "calendar")  # simulated together with the systems
+# Simulated together with the systems.
+FEEDS = ("competitors", "demand", "calendar", "weather", "trends")
 
 
 SimulatedSystems = Callable[[Path, Mapping[str, int]], tuple[str, ...]]
@@ -123,6 +124,11 @@ def _triton_addresses(folder: StateFolder, has_triton: bool) -> dict[str, str]:
 def _door_metrics(folder: StateFolder) -> dict[str, str]:
     told = folder.metrics_address(rank=0)
     return {"metrics": f"{told.read_text()}/metrics"} if told.exists() else {}
+
+
+def door_speaks_tls(folder: StateFolder) -> bool:
+    """Whether the door that was opened last does."""
+    return bool(_read_ports(folder.run / _DOOR_FILE).get("tls"))
 
 
 def _read_ports(file: Path) -> dict[str, object]:

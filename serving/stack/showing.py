@@ -79,8 +79,27 @@ def lost_lately(logs: Path) -> dict[str, int]:
     return dict(lost)
 
 
+def cached_lately(logs: Path) -> dict[str, int]:
+    """How many of the last lists had which `cache_status`, by the gateways' own lines."""
+    statuses: Counter[str] = Counter()
+    for file in sorted(logs.glob("gateway-*.jsonl")):
+        for line in last_lines(file, _LAST_REQUESTS):
+            try:
+                entry = json.loads(line)
+            except ValueError:  # the file's first line may be cut
+                continue
+            if isinstance(entry.get("cache"), str):
+                statuses[entry["cache"]] += 1
+    return dict(statuses)
+
+
 def as_json(
-    state: StackState, *, serves: bool, lost: dict[str, int], rules: RulesState | None
+    state: StackState,
+    *,
+    serves: bool,
+    lost: dict[str, int],
+    cached: dict[str, int],
+    rules: RulesState | None,
 ) -> dict[str, Any]:
     """A JSON object for `status --json`."""
     memory = memory_of(state)
@@ -88,6 +107,7 @@ def as_json(
         **asdict(state),
         "serves": serves,
         "degradations": lost,
+        "cache": cached | {"hit_rate": hit_rate(cached)},
         "rules": None if rules is None else asdict(rules),
         "uptime_s": round(time.time() - state.started_ms / 1000),
         "processes": [asdict(process) for process in memory],
@@ -96,8 +116,20 @@ def as_json(
     }
 
 
+def hit_rate(cached: dict[str, int]) -> float | None:
+    """Share of the lists that the cache was asked for; None if it was not."""
+    asked = sum(count for status, count in cached.items() if status != "BYPASS")
+    return (asked - cached.get("MISS", 0)) / asked if asked else None
+
+
 def as_table(
-    state: StackState, *, serves: bool, lost: dict[str, int], rules: RulesState | None, logs: Path
+    state: StackState,
+    *,
+    serves: bool,
+    lost: dict[str, int],
+    cached: dict[str, int],
+    rules: RulesState | None,
+    logs: Path,
 ) -> tuple[Table, Text]:
     """The services as a table, and the lines under it."""
     memory = memory_of(state)
@@ -121,10 +153,17 @@ def as_table(
         f"memory         {total / _MB:.0f} MB in {len(memory)} processes, shared pages once",
         f"up             {uptime_min:.0f} min, supervisor {state.supervisor_pid}",
         f"degraded       {losses}  (last {_LAST_REQUESTS} requests)",
+        f"cache          {_cache_line(cached)}  (last {_LAST_REQUESTS} requests)",
         *(f"{name:14} {address}" for name, address in state.addresses.items()),
         f"{'logs':14} {logs}",
     ]
     return table, Text("\n".join(lines))
+
+
+def _cache_line(cached: dict[str, int]) -> str:
+    rate = hit_rate(cached)
+    counts = ", ".join(f"{status} ×{n}" for status, n in sorted(cached.items()))
+    return "not asked" if rate is None else f"{rate:.0%} hits: {counts}"
 
 
 def _rules_lines(rules: RulesState | None) -> list[str]:

@@ -22,7 +22,7 @@ from serving.triton.repository import InstalledVersion, installed_versions
 from serving.triton.served import ServedVersions, model_file, serve_sound_versions
 from serving.triton.status import LOADING, ModelStatus
 from shop.errors import DependencyUnavailable
-from shop.tensors import MODELS
+from shop.tensors import ALL_MODELS, MODELS
 
 _TRITON = "triton"
 _CANARY_TIMEOUT_S = 1.5
@@ -137,8 +137,8 @@ class ModelKeeper:
             (model, version): self._watched[model, version]
             if (model, version) in self._watched and version not in changed
             else _Watched(model, version)
-            for model in MODELS
             for version in served
+            for model in self._found.models[version]
         }
         for watched in self._watched.values():
             if watched.canary is None:
@@ -162,17 +162,20 @@ class ModelKeeper:
     async def _load_all(self) -> dict[int, str]:
         """Ask for everything that is served; version → why Triton cannot load it."""
         versions = self._found.releases.keys() - self._hidden.keys()
-        if not versions:
-            await asyncio.gather(*(self._unload(model) for model in MODELS))
-            return {}
-        refusals = await asyncio.gather(*(self._load(model) for model in MODELS))
+        versions_of = {
+            model: [version for version in versions if model in self._found.models[version]]
+            for model in ALL_MODELS
+        }
+        wanted = [model for model in ALL_MODELS if versions_of[model]]
+        await asyncio.gather(*(self._unload(model) for model in ALL_MODELS if model not in wanted))
+        refusals = await asyncio.gather(*(self._load(model) for model in wanted))
         failed: dict[int, str] = {}
-        for model, refusal in zip(MODELS, refusals, strict=True):
+        for model, refusal in zip(wanted, refusals, strict=True):
             if refusal:
                 reasons = await self._reasons(model)
                 # Where Triton does not say which version it was, none can be trusted.
                 failed |= {v: reasons[v] for v in versions if reasons.get(v)} or dict.fromkeys(
-                    versions, refusal
+                    versions_of[model], refusal
                 )
         return failed
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shop.release import MANIFEST, Manifest
-from shop.tensors import MODELS
+from shop.tensors import ALL_MODELS, MODELS
 
 CONFIG = "config.pbtxt"
 MODEL = "model.onnx"
@@ -26,7 +26,7 @@ MODEL = "model.onnx"
 
 @dataclass(frozen=True, slots=True)
 class InstalledVersion:
-    """One version that is complete for every model, and what its files looked like."""
+    """One version that is complete for every model of MODELS, and what its files looked like."""
 
     version: int
     fingerprint: tuple[tuple[str, int, int], ...]  # path, size, modification time in ns
@@ -37,10 +37,12 @@ def install_version(release_folder: Path, manifest: Manifest, repository: Path) 
 
     The configurations come last: until then nothing changes for the versions that are there.
     """
-    for model in MODELS:
+    # A version counts once every model of MODELS has it: what only some releases have comes first.
+    models = [model for model in reversed(ALL_MODELS) if manifest.has_model(model)]
+    for model in models:
         (repository / model).mkdir(parents=True, exist_ok=True)
         _place(release_folder, model, repository / model / str(manifest.version))
-    for model in MODELS:
+    for model in models:
         config = (release_folder / f"{model}.pbtxt").read_bytes()
         if not _holds(repository / model / CONFIG, config):
             part = repository / model / f"{CONFIG}.part"
@@ -74,12 +76,12 @@ def keep_versions(repository: Path, versions: frozenset[int]) -> None:
 
 def remove_version(repository: Path, version: int) -> None:
     """Take one version out of the repository; nothing happens if it is not there."""
-    for model in MODELS:
+    for model in ALL_MODELS:
         shutil.rmtree(repository / model / str(version), ignore_errors=True)
 
 
 def installed_versions(repository: Path) -> tuple[InstalledVersion, ...]:
-    """The versions that every model has, ascending; what is being put in is not among them."""
+    """The versions that every model of MODELS has, ascending; none that is being put in."""
     numbers = [
         {
             int(folder.name)
@@ -97,7 +99,7 @@ def installed_versions(repository: Path) -> tuple[InstalledVersion, ...]:
 def _fingerprint(repository: Path, version: int) -> tuple[tuple[str, int, int], ...]:
     paths = [
         path
-        for model in MODELS
+        for model in ALL_MODELS
         for path in (
             repository / model / CONFIG,
             repository / model / str(version) / MODEL,

@@ -10,13 +10,13 @@ import hashlib
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.triton.repository import CONFIG, MODEL, installed_versions
 from shop.errors import ReleaseRejected
 from shop.release import MANIFEST, Manifest, check_file, read_manifest
-from shop.tensors import MODELS
+from shop.tensors import ALL_MODELS, MODELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class ServedVersions:
 
     releases: dict[int, str]  # served: version → release
     refused: dict[int, str]  # not served: version → why
+    models: dict[int, tuple[str, ...]] = field(default_factory=dict)  # served: version → its models
 
 
 def serve_sound_versions(
@@ -36,13 +37,14 @@ def serve_sound_versions(
     so that Triton does not load them again.
     """
     releases: dict[int, str] = {}
+    models: dict[int, tuple[str, ...]] = {}
     refused: dict[int, str] = {}
     sound: dict[int, dict[Path, bytes]] = {}
     for version in (v.version for v in installed_versions(repository)):
         try:
             manifest = _manifest_of(repository, version, key)
             sound[version] = _checked_files(repository, served, manifest)
-            releases[version] = manifest.release
+            releases[version], models[version] = manifest.release, _models_of(manifest)
         except (ReleaseRejected, OSError) as error:
             refused[version] = str(error)
     for version in hidden & sound.keys():
@@ -51,12 +53,16 @@ def serve_sound_versions(
     for files in sound.values():
         for path, content in files.items():
             _write_if_different(served / path, content)
-    return ServedVersions(releases, refused)
+    return ServedVersions(releases, refused, models)
 
 
 def model_file(served: Path, model: str, version: int) -> Path:
     """The file that the server loads, by which its stubs can be told apart."""
     return served / model / str(version) / MODEL
+
+
+def _models_of(manifest: Manifest) -> tuple[str, ...]:
+    return tuple(model for model in ALL_MODELS if manifest.has_model(model))
 
 
 def _manifest_of(repository: Path, version: int, key: bytes) -> Manifest:
@@ -74,7 +80,8 @@ def _manifest_of(repository: Path, version: int, key: bytes) -> Manifest:
 def _checked_files(repository: Path, served: Path, manifest: Manifest) -> dict[Path, bytes]:
     """What to serve of a release, by path below the folder; configuration and models as signed."""
     files: dict[Path, bytes] = {}
-    for model in MODELS:
+    own = (repository / MODELS[0] / str(manifest.version) / MANIFEST).read_bytes()
+    for model in _models_of(manifest):
         config = (repository / model / CONFIG).read_bytes()
         if _sha256(config) != manifest.files[f"{model}.pbtxt"].sha256:
             raise ReleaseRejected(
@@ -82,6 +89,8 @@ def _checked_files(repository: Path, served: Path, manifest: Manifest) -> dict[P
                 "Triton has one for all versions of a model"
             )
         folder = Path(model) / str(manifest.version)
+        if (repository / folder / MANIFEST).read_bytes() != own:
+            raise ReleaseRejected(f"{model} {manifest.version} is another release's; promote again")
         files |= {
             Path(model) / CONFIG: config,
             folder / MANIFEST: (repository / folder / MANIFEST).read_bytes(),

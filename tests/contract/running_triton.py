@@ -20,7 +20,13 @@ from tests.contract.small_release import KEY, a_release
 DEADLINE_S = 30.0
 
 
-def a_state(folder: Path, *, versions: tuple[int, ...] = (1,), is_slow: bool = False) -> Path:
+def a_state(
+    folder: Path,
+    *,
+    versions: tuple[int, ...] = (1,),
+    is_slow: bool = False,
+    searchable: tuple[int, ...] = (),
+) -> Path:
     """A state folder with a key and small releases installed, not running yet."""
     (folder / "keys").mkdir(parents=True)
     key_file = folder / "keys" / "release.key"
@@ -28,7 +34,11 @@ def a_state(folder: Path, *, versions: tuple[int, ...] = (1,), is_slow: bool = F
     key_file.chmod(0o600)
     for version in versions:
         release, manifest = a_release(
-            folder / "releases", version=version, seed=version, is_slow=is_slow
+            folder / "releases",
+            version=version,
+            seed=version,
+            is_slow=is_slow,
+            is_searchable=version in searchable,
         )
         install_version(release, manifest, folder / "model_repository")
     return folder

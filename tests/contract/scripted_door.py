@@ -55,6 +55,11 @@ class ScriptedDoor(rpc.RecommendationsServicer):
         for index, each in enumerate(request.requests):
             yield pb.RecommendManyResponse(index=index, response=self.Recommend(each, context))
 
+    def Rerank(self, request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
+        self._step(context)
+        kept = [pb.RecommendedProduct(product_id=each) for each in request.product_ids]
+        return pb.RerankResponse(items=kept)
+
     def LogEvents(self, request: pb.LogEventsRequest, context: Any) -> pb.LogEventsResponse:
         self._step(context)
         self.logged.extend(request.events)

@@ -30,7 +30,13 @@ _TYPES = (EventType.CLICK, EventType.CART, EventType.PURCHASE, EventType.RETURN)
 
 
 def a_snapshot(
-    folder: Path, *, products: int = 60, shoppers: int = 40, events: int = 2000, seed: int = 0
+    folder: Path,
+    *,
+    products: int = 60,
+    shoppers: int = 40,
+    events: int = 2000,
+    seed: int = 0,
+    titles: bool = True,
 ) -> Snapshot:
     """Random shoppers doing random things, every kind of deed among them."""
     rng = np.random.default_rng(seed)
@@ -39,7 +45,7 @@ def a_snapshot(
         product_ids,
         price_minor=rng.integers(100, 10_000, products),
         available_from_ms=np.full(products, START_MS),
-        titles=[f"Thing {at}" for at in range(products)],
+        titles=[f"Thing {at}" if titles else "" for at in range(products)],
         categories=[f"shelf {at % 5}" for at in range(products)],
     )
     users = [f"u{at}" for at in range(shoppers)]

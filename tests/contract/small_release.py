@@ -5,6 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import faiss
 import numpy as np
 import onnx
 import pyarrow as pa
@@ -12,10 +13,22 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.model_config import model_configs
+from export.model_config import model_configs, text_encoder_config
+from serving.adapters.source_files import write_source_tables
 from shop.features import CANDIDATE_VALUES, CONTEXT_VALUES, FEATURE_VERSION, FeatureSchema
-from shop.release import MANIFEST, REQUIRED_FILES, FileEntry, Manifest
-from shop.tensors import RANKER, USER_TOWER, ModelSpec, ranker_spec, user_tower_spec
+from shop.release import MANIFEST, REQUIRED_FILES, SEARCH_FILES, FileEntry, Manifest
+from shop.search_vocabulary import learn_vocabulary
+from shop.source_tables import SourceTables
+from shop.tensors import (
+    RANKER,
+    TEXT_VECTOR_SIZE,
+    USER_TOWER,
+    ModelSpec,
+    ranker_spec,
+    text_encoder_spec,
+    user_tower_spec,
+)
+from shop.text_tokens import TOKEN_COUNT, text_tokens
 
 KEY = bytes(range(32))
 SCHEMA = FeatureSchema(
@@ -40,6 +53,7 @@ def a_release(
     product_count: int = PRODUCT_COUNT,
     key: bytes = KEY,
     is_slow: bool = False,
+    is_searchable: bool = False,
 ) -> tuple[Path, Manifest]:
     """A whole signed release folder; `seed` makes its numbers differ from another one's."""
     release = f"r{version:04d}-seed{seed}"
@@ -55,6 +69,8 @@ def a_release(
     for model, text in model_configs(schema).items():
         (folder / f"{model}.pbtxt").write_text(text)
     (folder / "index.faiss").write_bytes(b"no index is needed here")
+    if is_searchable:
+        _add_search(folder, rng, product_count)
     manifest = sign(folder, release, version, key)
     return folder, manifest
 
@@ -66,11 +82,36 @@ def sign(folder: Path, release: str, version: int, key: bytes = KEY) -> Manifest
             (folder / name).stat().st_size,
             hashlib.sha256((folder / name).read_bytes()).hexdigest(),
         )
-        for name in REQUIRED_FILES
+        for name in (*REQUIRED_FILES, *SEARCH_FILES)
+        if (folder / name).exists()
     }
     manifest = Manifest(release, version, 0, "by-hand", entries, {}).signed(key)
     (folder / MANIFEST).write_text(manifest.to_json())
     return manifest
+
+
+def _add_search(folder: Path, rng: np.random.Generator, product_count: int) -> None:
+    """An encoder that sums what it has of each token, and an index over the titles' sums."""
+    table = rng.normal(size=(TOKEN_COUNT, TEXT_VECTOR_SIZE)).astype(np.float32)
+    table[0] = 0.0
+    nodes = [
+        helper.make_node("Gather", ["table", "token_ids"], ["tokens"], axis=0),
+        helper.make_node("ReduceSum", ["tokens", "axis_1"], ["bag"], keepdims=0),
+        helper.make_node("Sum", ["bag", "bias"], ["sum"]),
+        helper.make_node("LpNormalization", ["sum"], ["text_vector"], axis=-1, p=2),
+    ]
+    bias = np.full((1, TEXT_VECTOR_SIZE), 1e-3, np.float32)
+    constants = {"table": table, "axis_1": np.array([1], np.int64), "bias": bias}
+    (folder / "text_encoder.onnx").write_bytes(_graph(text_encoder_spec(), nodes, constants))
+    (folder / "text_encoder.pbtxt").write_text(text_encoder_config())
+    titles = [f"Product p{at}" for at in range(1, product_count + 1)]
+    vectors = [table[text_tokens(title)].sum(axis=0) + bias[0] for title in titles]
+    units = np.array([each / np.linalg.norm(each) for each in vectors])
+    index = faiss.IndexFlatIP(TEXT_VECTOR_SIZE)
+    index.add(np.concatenate([np.zeros((1, TEXT_VECTOR_SIZE)), units]).astype(np.float32))
+    faiss.write_index(index, str(folder / "text_index.faiss"))
+    vocabulary = learn_vocabulary(titles, {"category": ["lamps"], "brand": ["Acme"]})
+    (folder / "search_vocabulary.json").write_text(json.dumps(vocabulary.to_json()))
 
 
 def some_vectors(rng: np.random.Generator, products: int, size: int) -> NDArray[np.float32]:
@@ -104,6 +145,7 @@ def _write_tables(folder: Path, product_count: int) -> None:
         popular_rows=np.arange(1, product_count + 1),
         popularity=np.ones(product_count + 1, np.float32),
     )
+    write_source_tables(SourceTables.empty(product_count + 1), folder / "sources.npz")
     pq.write_table(pa.table({"user_id": ["u1"]}), folder / "histories.parquet")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from shop.errors import DataRejected, DependencyUnavailable
 from shop.question import ids_crc32
 from simulator.backends import Backends, open_stock_room
 from simulator.campaigns import percent_off, product_keys
-from simulator.faults import FEEDS, SYSTEMS
+from simulator.faults import CONTEXT_FEEDS, FEEDS, SYSTEMS
 from simulator.stockroom import StockRoom
 from simulator.supply import UNITS_PER_DAY
 from simulator.tables import products_table
@@ -292,6 +293,36 @@ def test_wrong_values_are_absurd_short_or_swapped_as_told(products: Path) -> Non
     against(products, check)
 
 
+def test_wrong_values_are_no_numbers_negative_or_another_s_as_told(products: Path) -> None:
+    ids = [f"P{row:06d}" for row in range(1, 101)]
+
+    async def check(shop: Shop) -> None:
+        right = numbers((await shop.prices(ids)).packed_price_minor)
+        await shop.ail("pricing", wrong_values=pb.WRONG_VALUES_MISREAD)
+        misread = await shop.prices(ids)
+        assert numbers(misread.packed_price_minor) == right[::-1]
+        assert misread.ids_crc32 == ids_crc32(ids)  # which is why nobody can tell
+        for kind, whole, share in (
+            (pb.WRONG_VALUES_NAN, -(2**63), math.nan),
+            (pb.WRONG_VALUES_NEGATIVE, -5, -5.0),
+        ):
+            for system in ("pricing", "inventory", "promotions", "costs", "supply"):
+                await shop.ail(system, wrong_values=kind)
+            for raw in (
+                (await shop.prices(ids)).packed_price_minor,
+                (await shop.stock(ids)).packed_stock,
+                (await shop.costs(ids)).packed_cost_minor,
+            ):
+                assert numbers(raw) == [whole] * len(ids)
+            for raw in (
+                (await shop.promotions(ids)).packed_percent_off,
+                (await shop.supply(ids)).packed_backorder_risk,
+            ):
+                np.testing.assert_equal(np.array(numbers(raw, "<f4")), np.full(len(ids), share))
+
+    against(products, check)
+
+
 def test_faults_can_be_read_back(products: Path) -> None:
     async def check(shop: Shop) -> None:
         await shop.ail("promotions", latency_ms=3.0)
@@ -305,14 +336,14 @@ def test_faults_can_be_read_back(products: Path) -> None:
 def test_faults_that_mean_nothing_are_refused(products: Path) -> None:
     async def check(shop: Shop) -> None:
         for system, faults in (
-            ("weather", {}),
+            ("plumbing", {}),
             ("pricing", {"error_rate": 1.5}),
             ("pricing", {"latency_ms": -1.0}),
             ("pricing", {"wrong_values": 99}),
         ):
             status = await status_of(shop.ail(system, **faults))
             assert status == grpc.StatusCode.INVALID_ARGUMENT, (system, faults)
-        assert await status_of(shop.faults("weather")) == grpc.StatusCode.INVALID_ARGUMENT
+        assert await status_of(shop.faults("plumbing")) == grpc.StatusCode.INVALID_ARGUMENT
 
     against(products, check)
 
@@ -373,7 +404,7 @@ def test_the_command_tells_its_ports_and_ends_on_sigterm(products: Path, tmp_pat
             assert process.stdout is not None
             ports = json.loads(process.stdout.readline())
             assert json.loads(ports_file.read_text()) == ports
-            assert set(ports) == {*SYSTEMS, *FEEDS, "control"}
+            assert set(ports) == {*SYSTEMS, *FEEDS, *CONTEXT_FEEDS, "control"}
             assert asyncio.run(status_of(Shop(ports).stock())) == grpc.StatusCode.OK
         finally:
             process.send_signal(signal.SIGTERM)

@@ -77,6 +77,8 @@ def test_every_call_answers(door: ScriptedDoor, ask: Ask) -> None:
     assert ask(door, "log_events", [event]).accepted == 1
     assert door.logged == [event]
     assert event.idempotency_key
+    items = ask(door, "rerank", ["p2", "p1"]).items
+    assert [each.product_id for each in items] == ["p2", "p1"]
     suggestions = ask(door, "suggest_prices", ["p1", "p2"]).suggestions
     assert [each.product_id for each in suggestions] == ["p1", "p2"]
 
@@ -100,6 +102,14 @@ def test_a_price_suggestion_is_asked_again_because_it_changes_nothing(
 ) -> None:
     door.script.append(DependencyUnavailable("door", "gone"))
     assert len(ask(door, "suggest_prices", ["p1"]).suggestions) == 1
+    assert door.calls == 2
+
+
+def test_a_list_brought_along_is_asked_again_because_nothing_comes_of_asking_twice(
+    door: ScriptedDoor, ask: Ask
+) -> None:
+    door.script.append(DependencyUnavailable("door", "gone"))
+    assert len(ask(door, "rerank", ["p1"]).items) == 1
     assert door.calls == 2
 
 

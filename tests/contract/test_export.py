@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -14,20 +16,34 @@ import torch
 
 from export.histories import histories_table
 from export.onnx_models import check_parity, torch_answer, write_onnx
+from export.prepare import lacks_search
 from export.release import export_release, next_version
 from export.samples import draw_samples
 from serving.adapters.faiss import load_index
 from serving.adapters.history_records import imported
 from serving.adapters.release_files import load_tables, verify_release
+from serving.adapters.release_search import load_search
 from shop.errors import ReleaseRejected
 from shop.events import HISTORY_LIMIT
-from shop.release import MANIFEST, RANKER_FILE, REQUIRED_FILES, USER_TOWER_FILE, Manifest
-from shop.tensors import ranker_spec, user_tower_spec
+from shop.release import (
+    MANIFEST,
+    RANKER_FILE,
+    RELEASE_FORMAT,
+    REQUIRED_FILES,
+    SEARCH_FILES,
+    USER_TOWER_FILE,
+    Manifest,
+    read_manifest,
+)
+from shop.search_query import parse_query
+from shop.tensors import TEXT_VECTOR_SIZE, ranker_spec, user_tower_spec
 from tests.contract.small_models import a_model_folder, a_snapshot
+from tests.contract.small_release import a_release
 from training.data.snapshot import Snapshot, load_snapshot
-from training.examples import build_histories
+from training.histories import build_histories
 from training.model_folder import read_neighbours, read_schema
 from training.models.ranker import load_serving_ranker
+from training.models.text_encoder import TextEncoder, save_text_encoder
 from training.models.two_tower import load_user_tower
 
 KEY = bytes(range(32))
@@ -94,6 +110,70 @@ def test_serving_loads_tables_and_index_of_the_same_products(
     index = load_index(folder, manifest, row_count=61, vector_size=16)
     assert (index.row_count, index.vector_size) == (61, 16)
     index.close()
+
+
+def test_the_candidate_sources_have_something_to_propose(
+    exported: tuple[Path, Manifest],
+) -> None:
+    folder, manifest = exported
+    tables = load_tables(folder, manifest)
+    histories = pq.read_table(folder / "histories.parquet")["user_id"].to_pylist()
+    sources = tables.sources
+    assert (sources.content.rows[1:, 0] > 0).all()
+    assert sum(sources.user_user.of(name).rows.size > 0 for name in histories) > 1
+    assert sources.wishes.sum() > 0
+    assert all(np.isfinite(manifest.metrics[name]) for name in manifest.metrics)
+
+
+def test_a_release_of_an_older_form_is_refused_and_says_what_to_do(
+    exported: tuple[Path, Manifest],
+) -> None:
+    _, manifest = exported
+    older = manifest.to_json().replace(f'"format": {RELEASE_FORMAT}', '"format": 1')
+    with pytest.raises(ReleaseRejected, match="export it again"):
+        read_manifest(older, KEY)
+
+
+def test_a_model_folder_with_a_text_encoder_makes_a_searchable_release(
+    folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    snapshot, model, _ = folders
+    trained = Path(shutil.copytree(model, tmp_path / "model"))
+    save_text_encoder(TextEncoder().eval(), trained)
+    manifest = export_release(
+        model_folder=trained, snapshot_folder=snapshot, releases_root=tmp_path / "r", key=KEY
+    )
+    assert set(manifest.files) == {*REQUIRED_FILES, *SEARCH_FILES}
+    assert manifest.is_searchable
+    assert manifest.metrics["searchable_products"] == 60
+    assert manifest.metrics["parity_text_encoder"] < 1e-5
+    folder = tmp_path / "r" / manifest.release
+    catalogue = load_tables(folder, verify_release(folder, KEY)).catalogue
+    searching = load_search(folder, manifest, catalogue)
+    assert searching is not None
+    assert parse_query("shelf 3", searching.vocabulary).constraints
+    assert (searching.index.row_count, searching.index.vector_size) == (61, TEXT_VECTOR_SIZE)
+    searching.close()
+
+
+def test_a_release_from_before_searching_is_told_from_products_without_titles(
+    exported: tuple[Path, Manifest], folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    assert lacks_search(exported[1], folders[0])
+    a_snapshot(tmp_path / "untitled", titles=False)
+    assert not lacks_search(exported[1], tmp_path / "untitled")
+    assert not lacks_search(a_release(tmp_path, is_searchable=True)[1], folders[0])
+
+
+def test_a_searchable_release_that_lacks_a_part_is_refused(
+    folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    _, manifest = a_release(tmp_path, is_searchable=True)
+    for name in SEARCH_FILES:
+        files = {file: entry for file, entry in manifest.files.items() if file != name}
+        with pytest.raises(ReleaseRejected, match=f"missing {name}"):
+            read_manifest(replace(manifest, files=files).signed(KEY).to_json(), KEY)
+    assert not a_release(tmp_path, version=2)[1].is_searchable
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -229,6 +309,10 @@ def test_histories_are_what_the_online_store_would_hold(
     assert stored.product_ids == tuple(products[row] for row in wanted.product_rows)
     np.testing.assert_array_equal(stored.event_codes, wanted.event_codes)
     np.testing.assert_array_equal(stored.times_ms, wanted.times_ms)
+    np.testing.assert_array_equal(stored.promotions, wanted.promotions)
+    assert len(stored.signals) == len(wanted.signals)
+    np.testing.assert_array_equal(stored.signals.event_codes, wanted.signals.event_codes)
+    np.testing.assert_array_equal(stored.signals.amounts, wanted.signals.amounts)
 
 
 def test_only_the_newest_interactions_of_a_busy_shopper_are_kept(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from serving.adapters.faiss import FaissIndex, load_index
-from shop.errors import DependencyUnavailable, ReleaseRejected
-from shop.release import INDEX_FILE, Manifest
+from shop.errors import DependencyTimeout, DependencyUnavailable, ReleaseRejected
+from shop.release import INDEX_FILE, VECTORS_FILE, Manifest
 from tests.contract.small_release import PRODUCT_COUNT, SCHEMA, a_release, sign
 
 SIZE = 16
@@ -83,11 +83,13 @@ def test_nothing_allowed_is_nothing_found() -> None:
         assert cosines.size == 0
 
 
-def test_a_large_index_is_searched_beside_the_event_loop() -> None:
-    index = flat(some_vectors(300))
-    index._is_inline = False
-    rows, _ = search(index, some_vectors(300)[9], 3)
+def test_what_would_hold_up_the_event_loop_is_searched_beside_it() -> None:
+    index, vector = flat(some_vectors(300)), some_vectors(300)[9]
+    index.search_s = 1.0  # as of many millions of rows
+    rows, _ = search(index, vector, 3)
     assert rows[0] == 9
+    with pytest.raises(DependencyTimeout):  # on the loop nothing would notice
+        asyncio.run(index.search(vector, 3, allowed=None, timeout_s=0.0))
     index.close()
 
 
@@ -142,3 +144,42 @@ def test_signed_nonsense_is_refused(tmp_path: Path) -> None:
     (release / INDEX_FILE).write_bytes(b"no index at all")
     with pytest.raises(ReleaseRejected, match="cannot be read"):
         load(release, sign(release, manifest.release, manifest.version))
+
+
+def test_vectors_that_do_not_fit_the_index_are_refused(tmp_path: Path) -> None:
+    release, _ = a_release_in_cells(tmp_path)
+    np.save(release / VECTORS_FILE, np.zeros((PRODUCT_COUNT + 1, SCHEMA.vector_size)))  # float64
+    with pytest.raises(ReleaseRejected, match="needs float32"):
+        load(release, sign(release, "r0001-seed0", 1))
+
+
+def test_vectors_that_changed_after_they_were_signed_are_refused(tmp_path: Path) -> None:
+    release, manifest = a_release_in_cells(tmp_path)
+    raw = bytearray((release / VECTORS_FILE).read_bytes())
+    raw[-1] ^= 1
+    (release / VECTORS_FILE).write_bytes(raw)
+    with pytest.raises(ReleaseRejected, match="damaged"):
+        load(release, manifest)
+
+
+def a_release_in_cells(folder: Path) -> tuple[Path, Manifest]:
+    release, manifest = a_release(folder)
+    vectors = np.load(release / VECTORS_FILE)
+    index = faiss.index_factory(SCHEMA.vector_size, "IVF1,SQ8", faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    faiss.write_index(index, str(release / INDEX_FILE))
+    return release, sign(release, manifest.release, manifest.version)
+
+
+def test_few_allowed_rows_of_a_release_in_cells_are_compared_as_they_are(tmp_path: Path) -> None:
+    release, manifest = a_release_in_cells(tmp_path)
+    vectors = np.load(release / VECTORS_FILE)
+    allowed = np.zeros(PRODUCT_COUNT + 1, dtype=np.bool_)
+    allowed[[3, 7]] = True
+    index = load(release, manifest)
+    rows, cosines = search(index, vectors[7], 5, allowed)
+    assert rows == [7, 3]
+    exact = vectors[[7, 3]] @ vectors[7]  # not as the index rounds them
+    np.testing.assert_allclose(cosines, exact, atol=1e-6)
+    index.close()

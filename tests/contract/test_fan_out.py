@@ -42,6 +42,8 @@ AILMENTS: dict[str, dict[str, Any]] = {
     "failing": {"error_rate": 1.0},
     "dead": {"dead": True},
     "absurd": {"wrong_values": pb.WRONG_VALUES_ABSURD},
+    "no numbers": {"wrong_values": pb.WRONG_VALUES_NAN},
+    "negative": {"wrong_values": pb.WRONG_VALUES_NEGATIVE},
     "misshapen": {"wrong_values": pb.WRONG_VALUES_SHORT},
     "swapped": {"wrong_values": pb.WRONG_VALUES_SWAPPED},
 }

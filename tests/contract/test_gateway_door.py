@@ -193,6 +193,25 @@ def test_an_explanation_is_there_when_asked_for(door: Door) -> None:
     assert "two_tower" in item.explanation.source_scores
 
 
+def test_a_list_brought_along_comes_back_in_order_with_what_is_not_in_it(door: Door) -> None:
+    with VitrineClient(door.address) as client:
+        reply = client.rerank(["p9", "p3", "nobody"], placement="search", user_id="ada")
+        assert [item.product_id for item in reply.items] == ["p3", "p9"]
+        assert list(reply.missing_product_ids) == ["nobody"]
+        with pytest.raises(InvalidRequest, match=r"scores: has 1 elements, needs 2"):
+            client.rerank(["p9", "p3"], placement="search", scores=[1.0])
+
+
+def test_a_list_is_reranked_on_the_command_line(
+    door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["rerank", "--user", "ada", "--address", door.address, "p9", "p3", "nobody"]
+    assert vitrine.main(words) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("p3") < shown.index("p9")
+    assert "unknown: nobody" in shown
+
+
 def test_pages_follow_each_other_and_cannot_be_forged(door: Door) -> None:
     first = door.recommend(user_id="ada", page_size=5)
     second = door.recommend(user_id="ada", page_size=5, page_token=first.next_page_token)
@@ -470,6 +489,7 @@ def test_generic_clients_find_their_way_by_reflection(door: Door) -> None:
     assert [method.name for method in file.service[0].method] == [
         "Recommend",
         "RecommendMany",
+        "Rerank",
         "LogEvents",
         "SuggestPrice",
     ]

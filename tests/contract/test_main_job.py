@@ -18,6 +18,7 @@ from shop.release import (
     VECTORS_FILE,
 )
 from simulator.world import WorldSettings, generate
+from tests.contract.small_models import a_snapshot
 from training.data.snapshot import read_snapshot_manifest
 from training.data.sources import import_data
 from training.main_job import train, train_all
@@ -25,6 +26,7 @@ from training.model_folder import (
     METRICS_FILE,
     RANKER_CONFIG,
     RANKER_WEIGHTS,
+    TEXT_ENCODER_WEIGHTS,
     TWO_TOWER_CONFIG,
     TWO_TOWER_WEIGHTS,
     read_item_vectors,
@@ -46,6 +48,7 @@ COMPLETE = {
     TWO_TOWER_CONFIG,
     RANKER_WEIGHTS,
     RANKER_CONFIG,
+    TEXT_ENCODER_WEIGHTS,
     METRICS_FILE,
 }
 
@@ -157,3 +160,21 @@ def test_the_command_trains_one_algorithm_and_prints_what_it_measured(
 def test_a_folder_without_a_snapshot_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataRejected, match="is no snapshot"):
         train_all(tmp_path, tmp_path / "out")
+
+
+def test_products_without_titles_have_no_search_and_whoever_asks_is_told(tmp_path: Path) -> None:
+    a_snapshot(tmp_path / "snapshot", titles=False)
+    with pytest.raises(DataRejected, match="no titles to search by"):
+        train("search", tmp_path / "snapshot", tmp_path / "out")
+    assert not (tmp_path / "out" / TEXT_ENCODER_WEIGHTS).exists()
+
+
+def test_only_the_text_encoder_is_learnt_where_all_else_stands(
+    models: Path, snapshot: Path, settings: TrainingSettings
+) -> None:
+    before = {file: file.stat().st_mtime_ns for file in models.glob("**/*.pt")}
+    (models / TEXT_ENCODER_WEIGHTS).unlink()
+    train_all(snapshot, models, settings=settings)
+    after = {file: file.stat().st_mtime_ns for file in models.glob("**/*.pt")}
+    assert {file.name for file in after if after[file] != before[file]} == {TEXT_ENCODER_WEIGHTS}
+    assert read_metrics(models)["search embedding precision@20"] > 0.5

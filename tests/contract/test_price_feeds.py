@@ -286,8 +286,10 @@ def test_competitors_are_near_the_market_and_each_seen_at_its_own_time(
         {"wrong_values": business_pb2.WRONG_VALUES_SHORT},
         {"wrong_values": business_pb2.WRONG_VALUES_SWAPPED},
         {"wrong_values": business_pb2.WRONG_VALUES_ABSURD},
+        {"wrong_values": business_pb2.WRONG_VALUES_NAN},
+        {"wrong_values": business_pb2.WRONG_VALUES_NEGATIVE},
     ],
-    ids=["dead", "stalled", "failing", "short", "swapped", "absurd"],
+    ids=["dead", "stalled", "failing", "short", "swapped", "absurd", "no numbers", "negative"],
 )
 def test_an_ailing_feed_is_named_and_the_answer_is_whole(
     products: Path, forecast: Forecast, feed: str, fault: dict[str, Any]

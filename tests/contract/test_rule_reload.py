@@ -15,10 +15,12 @@ import pytest
 from serving.adapters.memory import MemoryEventStore
 from serving.gateway import Gateway
 from serving.proto import recommendations_pb2 as pb
+from serving.recommend.context_ports import TrendingTerm, Trends
+from serving.recommend.surroundings import Surroundings
 from serving.rulebooks import RuleBooks, check_start
 from serving.rules_state import RulesState, rules_state_file
 from serving.service import Service
-from serving.settings import DoorSettings, RulesSettings, Settings
+from serving.settings import DoorSettings, FeedSettings, RulesSettings, Settings
 from serving.telemetry import Telemetry
 from shop.errors import RuleBookRejected, SettingsRejected
 from tests.unit.rule_books import HEAD, toml_of
@@ -38,9 +40,12 @@ class _Gateway(Gateway):
 class Serving:
     """A gateway with twins behind it and a rule file before it."""
 
-    def __init__(self, settings: Settings, telemetry: Telemetry, gateway: Gateway) -> None:
+    def __init__(
+        self, settings: Settings, telemetry: Telemetry, gateway: Gateway, around: Surroundings
+    ) -> None:
         self.settings = settings
         self.gateway = gateway
+        self.around = around
         self._telemetry = telemetry
 
     async def first(self) -> str:
@@ -90,9 +95,14 @@ def settings_in(folder: Path, **rules: Any) -> Settings:
     return Settings(state_dir=folder, rules=RulesSettings(look_every_s=0.01, **rules))
 
 
-def serving(folder: Path, use: Callable[[Serving], Awaitable[None]]) -> None:
+def serving(
+    folder: Path,
+    use: Callable[[Serving], Awaitable[None]],
+    *,
+    feeds: FeedSettings = FeedSettings(),  # noqa: B008  frozen
+) -> None:
     shop = a_shop()
-    settings, telemetry = settings_in(folder), Telemetry()
+    settings, telemetry = replace(settings_in(folder), feeds=feeds), Telemetry()
     deps = replace(shop.deps, clock=time.monotonic)
 
     @asynccontextmanager
@@ -105,11 +115,49 @@ def serving(folder: Path, use: Callable[[Serving], Awaitable[None]]) -> None:
     async def run() -> None:
         gateway = _Gateway.__new__(_Gateway)
         await gateway.__init__(opened, DoorSettings())  # type: ignore[misc]  # as Serve does
-        await use(Serving(settings, telemetry, gateway))
+        await use(Serving(settings, telemetry, gateway, deps.surroundings))
         gateway.check_health()
         await Gateway.__del__(gateway)
 
     asyncio.run(run())
+
+
+def test_a_change_of_what_people_look_for_is_taken_up_while_a_rule_asks_for_it(
+    tmp_path: Path,
+) -> None:
+    def people_look_for(serving: Serving, *terms: str) -> None:
+        serving.around.take_trends(Trends(tuple(TrendingTerm(term, 9.0) for term in terms), 0.0))
+
+    async def use(serving: Serving) -> None:
+        serving.write('kind = "boost"\nfactor = 100\ntrending = true')
+        assert await serving.eventually(lambda: has_rules(serving))
+        people_look_for(serving, "rugs")  # p2, p6, …
+        assert await serving.leads("p2")
+        assert "people look for: rug" in serving.state().notes[0]
+        people_look_for(serving, "mugs")
+        assert await serving.leads("p3")
+        people_look_for(serving)
+        assert await serving.leads("p1")
+
+    async def has_rules(serving: Serving) -> bool:
+        return serving.metric("vitrine_rule_book", version="v1") == 1.0
+
+    serving(tmp_path, use, feeds=FeedSettings(trends="127.0.0.1:9"))
+
+
+def test_a_book_that_asks_what_no_feed_tells_says_so(tmp_path: Path) -> None:
+    async def use(serving: Serving) -> None:
+        serving.write(f'{PIN}\nwhen = {{ weather = "rain", trending = "rugs" }}')
+
+        async def is_noted() -> bool:
+            state = RulesState.read(rules_state_file(serving.settings.state_dir))
+            return state is not None and len(state.notes) == 2
+
+        assert await serving.eventually(is_noted)
+        assert "feeds.weather is not set" in serving.state().notes[0]
+        assert "feeds.trends is not set" in serving.state().notes[1]
+
+    serving(tmp_path, use)
 
 
 def test_a_book_that_changes_is_taken_up_and_a_faulty_one_is_not(tmp_path: Path) -> None:

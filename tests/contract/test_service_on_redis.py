@@ -9,14 +9,17 @@ from typing import Literal
 
 import pytest
 
+from serving.recommend.cache_settings import CacheSettings
 from serving.recommend.ports import StoredHistory
-from serving.recommend.request import Degradation, Stage
+from serving.recommend.request import CacheStatus, Degradation, Stage
+from serving.recommend.settings import RecommendSettings
 from serving.service import Service
-from serving.settings import HistoriesSettings
+from serving.settings import HistoriesSettings, RulesSettings
 from shop.errors import DependencyError
 from tests.contract.running_redis import RunningRedis, needs_redis
 from tests.contract.test_release_switch import a_whole_release, make_current, running
 from tests.unit.feedback_writer import an_event
+from tests.unit.rule_books import toml_of
 from tests.unit.small_shop import an_ask
 
 pytestmark = needs_redis
@@ -116,3 +119,48 @@ def test_a_store_that_lost_everything_is_made_again_from_the_release_and_the_log
     assert before is not None
     assert after is not None
     assert after.product_ids == before.product_ids == ("p1", "p2")
+
+
+def test_a_replica_uses_what_another_ranked_and_goes_by_the_rules_of_all(
+    server: RunningRedis, tmp_path: Path
+) -> None:
+    make_current(tmp_path, a_whole_release(tmp_path, 1).name)
+    # Patient: this is about what is found, on a machine that may be busy.
+    cache = CacheSettings(store="redis", redis_ms=2_000.0)
+    on_redis = {
+        "redis": server.settings,
+        "recommend": RecommendSettings(cache=cache),
+        "rules": RulesSettings(store="redis", look_every_s=0.02),
+    }
+
+    async def first() -> None:
+        async with running(tmp_path, **on_redis) as (service, _):
+            assert await statuses(service, 2) == [CacheStatus.MISS, CacheStatus.HIT]
+            (tmp_path / "rules.toml").write_text(
+                toml_of('kind = "boost"\nfactor = 2.0\nproducts = ["p1"]')
+            )
+            until = time.monotonic() + PATIENCE_S
+            while not service.deps.rules.book.rules:
+                assert time.monotonic() < until
+                await service.follow_rules()
+
+    async def second() -> None:
+        async with running(tmp_path, **on_redis) as (service, _):
+            assert len(service.deps.rules.book.rules) == 1
+            assert await statuses(service, 1) == [CacheStatus.HIT]
+
+    asyncio.run(first())
+    (tmp_path / "rules.toml").unlink()
+    (tmp_path / "rules.accepted.toml").unlink()
+    asyncio.run(second())
+
+
+async def statuses(service: Service, count: int) -> list[CacheStatus]:
+    found = []
+    for _ in range(count):
+        ask = an_ask(shopper=SHOPPER)
+        answer = await service.recommend(ask, start_s=time.monotonic(), total_s=5.0)
+        assert not answer.degraded
+        found.append(answer.cache.status)
+        await asyncio.sleep(0)  # what is shared is written meanwhile
+    return found

@@ -79,8 +79,8 @@ class RunningStack:
         return self.client.recommend(user_id=shopper, placement="home", **fields)
 
     def answers_in_full(self) -> bool:
-        """Whether a list comes without anything lost."""
-        return not self.home(self.known_shopper).degraded
+        """Whether a list comes without anything lost, worked out now: what explains is not kept."""
+        return not self.home(self.known_shopper, explain=True).degraded
 
     def service_pid(self, name: str) -> int:
         (pid,) = [s.pid for s in self.state.services if s.name == name and s.pid is not None]

@@ -7,7 +7,7 @@ import pytest
 
 from serving.proto import recommendations_pb2 as pb
 from shop.errors import InvalidRequest
-from tests.e2e.running_stack import RunningStack
+from tests.e2e.running_stack import RunningStack, eventually
 
 
 def an_event(shopper: str, product: str, **fields: Any) -> pb.Event:
@@ -131,6 +131,18 @@ def test_a_filter_holds_for_every_product(stack: RunningStack) -> None:
     assert all(item.price_minor < 4_000 for item in reply.items)
 
 
+def test_a_filter_that_leaves_too_little_is_relaxed_and_the_reply_says_so(
+    stack: RunningStack,
+) -> None:
+    asked = "price < 0.01 AND in_stock"  # nothing is for free
+    reply = stack.home(stack.known_shopper, filter=asked)
+    assert len(reply.items) == 20
+    assert list(reply.relaxed) == ["in_stock", "price"]
+    strict = stack.home(stack.known_shopper, filter=asked, strict_filtering=True)
+    assert not strict.items
+    assert not strict.relaxed
+
+
 def test_an_explanation_has_every_head_and_the_value_that_ordered_the_list(
     stack: RunningStack,
 ) -> None:
@@ -143,6 +155,26 @@ def test_an_explanation_has_every_head_and_the_value_that_ordered_the_list(
         assert why.purchase <= why.click + 1e-6
         assert 0.0 < why.propensity <= 1.0
         assert why.expected_value_minor == pytest.approx(item.score)
+        assert set(why.source_scores) == set(item.sources)
+
+
+def test_a_list_brought_along_gets_the_order_of_this_shopper_s_lists(stack: RunningStack) -> None:
+    own = ids_of(stack.client.recommend(placement="search", page_size=30, user_id="nobody"))
+    brought = [*reversed(own), "no-such-product"]
+    with stack.stock_of(own[0], 0):
+
+        def is_left_out() -> bool:
+            reply = stack.client.rerank(brought, placement="search", user_id=stack.known_shopper)
+            return [each.product_id for each in reply.left_out] == own[:1]
+
+        assert eventually(is_left_out)
+        reply = stack.client.rerank(brought, placement="search", user_id=stack.known_shopper)
+    ids = [item.product_id for item in reply.items]
+    assert sorted(ids) == sorted(own[1:])
+    assert ids != own[1:]
+    assert ids != own[:0:-1]
+    assert list(reply.missing_product_ids) == ["no-such-product"]
+    assert (reply.scored_count, len(reply.degraded)) == (29, 0)
 
 
 def test_validate_only_returns_no_products(stack: RunningStack) -> None:

@@ -29,6 +29,7 @@ class Deed:
     position: int = 0
     price_minor: int = 500
     discount: float = 0.0
+    amount: int = 0
 
 
 def a_list(
@@ -62,6 +63,7 @@ def written(deeds: list[Deed], folder: Path, *, shoppers: int = 3) -> Snapshot:
         ("request_id", column("request", np.int64)),
         ("position", column("position", np.int16)),
         ("discount", column("discount", np.float32)),
+        ("amount", column("amount", np.int32)),
     ):
         events = events.set_column(events.schema.get_field_index(name), name, pa.array(values))
     products = product_table(

@@ -40,6 +40,7 @@ from shop.filters import parse_filter
 from shop.neighbours import Neighbours
 from shop.rules import Caps
 from shop.scoring import ValueWeights
+from shop.source_tables import SourceTables
 from tests.unit.time_travel import START_MS, Time
 
 CATEGORIES = ("", "lamps", "chairs", "rugs", "mugs")
@@ -192,6 +193,7 @@ def a_shop(
     *,
     settings: RecommendSettings = PLAIN,
     neighbours: Neighbours | None = None,
+    sources: SourceTables | None = None,
 ) -> SmallShop:
     """A shop with plenty of everything, and nothing lost."""
     catalogue, time = a_catalogue(count), Time()
@@ -206,7 +208,7 @@ def a_shop(
     ranker = MemoryRanker(judge=lower_rows_sell_better)
     histories, log = MemoryHistories(), MemoryImpressionLog()
     release = LoadedRelease(
-        _tables(catalogue, neighbours or next_five(count)), tower, ranker, index
+        _tables(catalogue, neighbours or next_five(count), sources), tower, ranker, index
     )
     costs, supply = MemoryCosts(), MemorySupply()
     systems = BusinessSystems(inventory, pricing, promotions, costs, supply)
@@ -243,7 +245,9 @@ def next_five(count: int) -> Neighbours:
     return Neighbours(rows.astype(np.int32), scores)
 
 
-def _tables(catalogue: Catalogue, neighbours: Neighbours) -> ReleaseTables:
+def _tables(
+    catalogue: Catalogue, neighbours: Neighbours, sources: SourceTables | None
+) -> ReleaseTables:
     rows = np.arange(catalogue.product_count + 1)
     return ReleaseTables(
         release=RELEASE,
@@ -253,4 +257,5 @@ def _tables(catalogue: Catalogue, neighbours: Neighbours) -> ReleaseTables:
         neighbours=neighbours,
         popular_rows=rows[1:],
         popularity=np.where(rows > 0, 1.0 / np.maximum(rows, 1), 0.0).astype(np.float32),
+        sources=sources or SourceTables.empty(rows.size),
     )

@@ -12,7 +12,7 @@ from shop.features import FeatureSchema
 from training.algorithms.two_tower import TwoTowerSettings, TwoTowerTask
 from training.algorithms.two_tower_steps import StepSettings
 from training.data.snapshot import Snapshot, SnapshotWriter, load_snapshot
-from training.examples import build_histories
+from training.histories import build_histories
 from training.model_folder import schema_of
 from training.retrieval import window_questions
 from training.split import SplitSettings, time_split
@@ -93,6 +93,7 @@ def _completed(events: pa.Table) -> pa.Table:
         ("quantity", 1),
         ("price_minor", 1000),
         ("discount", 0.0),
+        ("amount", 0),
         ("device", "phone"),
         ("country", "DE"),
     ):

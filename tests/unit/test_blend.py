@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shop.blend import Proposal, Quotas, interleave, make_room, stack, with_more
-from shop.candidates import SOURCE_COUNT, Candidates, Source
+from shop.candidates import BLENDED, SOURCE_COUNT, Candidates, Source
 from shop.events import EVENT_CODES, EventType, History
 from shop.neighbours import ItemItemScores
 from shop.popularity import Popularity
@@ -15,14 +15,16 @@ from shop.sources import from_chance, from_history, from_neighbours, from_popula
 TOWER, ITEM_ITEM, POPULAR = Source.TWO_TOWER, Source.ITEM_ITEM, Source.POPULAR
 
 
+NO_SOURCE = {source.name.lower(): 0 for source in BLENDED}
+
+
 def proposal(source: Source, *rows: int) -> Proposal:
     scores = np.linspace(1.0, 0.5, len(rows)).astype(np.float32)
     return Proposal(source, np.array(rows, dtype=np.int64), scores)
 
 
 def quotas(**counts: int) -> Quotas:
-    none = {"two_tower": 0, "item_item": 0, "history": 0, "popular": 0, "exploration": 0}
-    return Quotas(**(none | {"candidates": 500} | counts))
+    return Quotas(**(NO_SOURCE | {"candidates": 500} | counts))
 
 
 def test_a_source_with_twice_the_quota_appears_twice_as_often() -> None:
@@ -89,7 +91,7 @@ def test_a_blend_has_no_duplicates_and_knows_who_proposed_what(
     shown = blended.rows.tolist()
     assert len(shown) == len(set(shown)) == min(count, len(set().union(*rows)))
     for at, row in enumerate(shown):
-        proposed = [row in own for own in rows] + [False]
+        proposed = [row in own for own in rows] + [False] * (SOURCE_COUNT - len(rows))
         assert (~np.isnan(blended.source_scores[at])).tolist() == proposed
 
 
@@ -100,7 +102,7 @@ def test_a_blend_has_no_duplicates_and_knows_who_proposed_what(
         ({"candidates": 501}, "candidates"),
         ({"candidates": 0}, "candidates"),
         ({"looked_up": 499}, "looked_up"),
-        ({"two_tower": 0, "item_item": 0, "history": 0, "popular": 0}, "two_tower"),
+        (NO_SOURCE | {"exploration": 20}, "two_tower"),
     ],
 )
 def test_senseless_quotas_are_refused(counts: dict[str, int], setting: str) -> None:
@@ -219,3 +221,15 @@ def test_room_is_made_by_what_is_least_needed(
         assert set(more.rows) <= set(both.rows)
         assert set(first.rows[needed]) <= set(both.rows)
         assert set(first.rows[first_count - explorable :]) <= set(both.rows)
+
+
+def test_the_few_that_are_allowed_of_many_come_most_popular_first() -> None:
+    count = 70_000
+    score = np.random.default_rng(1).permutation(count + 1).astype(np.float32)
+    score[0] = 0.0
+    rows = np.argsort(-score[1:], kind="stable") + 1
+    popular = Popularity.of(rows, score, np.ones(count + 1, dtype=np.int64))
+    for few in (3, 1_000, 1_001):
+        allowed = np.zeros(count + 1, dtype=np.bool_)
+        allowed[rows[-few:]] = True
+        assert popular.best(40, allowed).tolist() == rows[-few:][:40].tolist()

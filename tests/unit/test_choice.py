@@ -1,12 +1,14 @@
 """The choice model: what it says is what happens, and it moves the way shoppers do."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop.events import EVENT_CODES, EventType
-from simulator.choice import Circumstances, Steps, examination
+from simulator.choice import Steps, examination
 from simulator.event_columns import EventColumns
 from simulator.lexicon import DEVICES
 from simulator.sessions import Sessions, category_choice, start_sessions
@@ -35,6 +37,7 @@ def first_sessions(world: World) -> Sessions:
         BUSY.start_ms,
         turns_to=category_choice(world.truth),
         last_bought=np.zeros(world.shoppers.count, dtype=np.int64),
+        left=np.zeros(world.shoppers.count, dtype=np.int64),
         first_id=1,
         rng=np.random.default_rng([BUSY.seed, 3, 0]),
     )
@@ -43,7 +46,7 @@ def first_sessions(world: World) -> Sessions:
 def steps_behind(world: World, sessions: Sessions, events: EventColumns) -> Steps:
     """[E, 1] the probabilities by which these events came about."""
     when = sessions.when.taken(events.sessions - 1)
-    shown = Circumstances(events.times_ms, when.need, when.device, when.engagement)
+    shown = replace(when, time_ms=events.times_ms)
     return world.truth.steps(
         events.shoppers.astype(np.int64),
         events.products.astype(np.int64)[:, None],
@@ -161,3 +164,43 @@ def test_what_suits_the_time_of_year_is_clicked_more(world: World) -> None:
     in_july = world.true_probabilities(np.arange(200), summer_rows, time_ms=july).click.mean()
     in_january = world.true_probabilities(np.arange(200), summer_rows, time_ms=january).click.mean()
     assert in_july > 1.2 * in_january
+
+
+def test_who_hurries_clicks_less_and_buys_less(world: World) -> None:
+    rows, who = np.arange(1, 101), np.arange(200)
+    calm, hurried = (
+        world.true_probabilities(who, rows, time_ms=NOW, engagement=mood) for mood in (1.0, -1.0)
+    )
+    assert np.all(hurried.click < calm.click)
+    assert np.all(hurried.purchase < calm.purchase)
+
+
+def test_what_was_left_in_a_cart_is_bought_more_and_nothing_else_is(world: World) -> None:
+    rows, who = np.arange(1, 101), np.arange(200)
+    usual = world.true_probabilities(who, rows, time_ms=NOW)
+    reminded = world.true_probabilities(who, rows, time_ms=NOW, left=7)
+    assert np.all(reminded.purchase[:, 6] > 1.5 * usual.purchase[:, 6])
+    assert np.array_equal(np.delete(reminded.purchase, 6, 1), np.delete(usual.purchase, 6, 1))
+
+
+def test_a_dead_end_costs_clicks_and_purchases(world: World) -> None:
+    rows, who = np.arange(1, 101), np.arange(200)
+    usual = world.true_probabilities(who, rows, time_ms=NOW)
+    lost = world.true_probabilities(who, rows, time_ms=NOW, dead_end=True)
+    assert np.all(lost.click < usual.click)
+    assert np.all(lost.purchase < usual.purchase)
+
+
+def test_phones_on_their_way_buy_less_and_click_as_ever(world: World) -> None:
+    rows, who, eight = np.arange(1, 101), np.arange(200), NOW + 8 * 3_600_000
+    phones, desktops = (
+        world.true_probabilities(who, rows, time_ms=eight, device=device) for device in (0, 1)
+    )
+    at_ten = [
+        world.true_probabilities(who, rows, time_ms=NOW + 10 * 3_600_000, device=device)
+        for device in (0, 1)
+    ]
+    assert np.all(phones.purchase / phones.click < at_ten[0].purchase / at_ten[0].click)
+    np.testing.assert_allclose(
+        desktops.purchase / desktops.click, at_ten[1].purchase / at_ten[1].click, rtol=1e-4
+    )

@@ -3,6 +3,7 @@
 import math
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,8 +128,9 @@ def test_an_event_without_a_time_is_now() -> None:
         ({"user_id": "ü" * 65}, "user_id", "has 130 bytes"),
         ({"visitor_id": "a\nb"}, "visitor_id", "control characters"),
         ({"session_id": "\x00"}, "session_id", "control characters"),
-        ({"query": "red lamps"}, "query", "search by text is not answered yet; leave it empty"),
-        ({"query": "x" * 100_000}, "query", "search by text is not answered yet"),
+        ({"query": "red lamps"}, "query", "is answered by the placement search alone"),
+        ({"query": "x" * 513, "placement": "search"}, "query", "has 513 bytes, at most 512"),
+        ({"query": "red\x00lamps", "placement": "search"}, "query", "control characters"),
         ({"device": "x" * 65}, "device", "at most 64"),
         ({"country": "\t"}, "country", "control characters"),
         ({"segment": "x" * 65}, "segment", "at most 64"),
@@ -190,7 +192,8 @@ def test_wrong_field_is_named_with_what_is_allowed(
     [
         ({"type": "stare", "product_id": "p"}, "type"),
         ({"type": "impression", "product_id": "p"}, "type"),  # lists are shown, not told
-        ({"type": "search", "product_id": "p"}, "type"),
+        ({"type": "search", "result_count": -1}, "result_count"),
+        ({"type": "click", "product_id": "p", "dwell_ms": 5}, "dwell_ms"),
         ({"type": "click"}, "product_id"),
         ({"type": "click", "product_id": "p", "time_ms": -1}, "time_ms"),
         ({"type": "click", "product_id": "p", "time_ms": START_MS // 1_000}, "time_ms"),
@@ -287,6 +290,56 @@ def test_events_arrive_with_the_list_they_follow_from() -> None:
     assert (searched.type, searched.shopper, searched.product_id) == (EventType.SEARCH, "b", "")
 
 
+def test_events_tell_how_a_visit_goes() -> None:
+    request = pb.LogEventsRequest(
+        events=[
+            an_event(type="dwell", dwell_ms=4_500),
+            an_event(type="dwell", value=4.5),  # as storefronts said it before dwell_ms
+            an_event(type="search", product_id="", result_count=0),
+            an_event(type="search", product_id=""),
+            an_event(discount=0.25),
+            an_event(),
+        ]
+    )
+    found = DECODER.events(request)
+    assert [event.dwell_ms for event in found] == [4_500, 4_500, 0, 0, 0, 0]
+    assert [event.result_count for event in found] == [None, None, 0, None, None, None]
+    assert [event.discount for event in found] == [None, None, None, None, 0.25, None]
+
+
+def test_a_request_tells_how_a_visit_goes() -> None:
+    told = [
+        pb.RecentEvent(type="dwell", product_id="p1", dwell_ms=900),
+        pb.RecentEvent(type="search", result_count=0),
+        pb.RecentEvent(type="click", product_id="p1", discount=0.0),
+        pb.RecentEvent(type="click", product_id="p1"),
+    ]
+    found = DECODER.ask(a_request(recent_events=told)).recent_events
+    assert [event.amount for event in found] == [900, 0, None, None]
+    assert [int(event.promotion) for event in found] == [0, 0, 1, 0]
+
+
+def test_without_an_offset_the_hour_is_the_shop_s() -> None:
+    decoder = replace(DECODER, time_zone="Asia/Kathmandu")
+    assert decoder.ask(a_request()).context.utc_offset_minutes == 345
+    assert decoder.ask(a_request(utc_offset_minutes=0)).context.utc_offset_minutes == 0
+
+
+def test_times_of_callers_become_the_shop_s() -> None:
+    month_ms = 30 * 86_400_000
+    now_ms = START_MS + month_ms  # by the callers' clock, which runs ahead of the shop's
+    decoder = replace(DECODER, clock_offset_ms=-month_ms)
+    click = pb.RecentEvent(type="click", product_id="p1", time_ms=now_ms - 7)
+    ask = decoder.ask(
+        a_request(recent_events=[click, pb.RecentEvent(type="cart", product_id="p1")])
+    )
+    assert [event.time_ms for event in ask.recent_events] == [START_MS - 7, START_MS]
+    [event] = decoder.events(pb.LogEventsRequest(events=[an_event(time_ms=now_ms - 7)]))
+    assert event.time_ms == START_MS - 7
+    late = pb.LogEventsRequest(events=[an_event(time_ms=now_ms + 2 * 86_400_000)])
+    assert list(violations(lambda: decoder.events(late))) == ["events[0].time_ms"]
+
+
 @pytest.mark.parametrize(
     ("fields", "part"),
     [
@@ -301,6 +354,13 @@ def test_events_arrive_with_the_list_they_follow_from() -> None:
         ({"price_minor": 2**60}, "price_minor"),
         ({"position": -1}, "position"),
         ({"value": math.nan}, "value"),
+        ({"dwell_ms": 5}, "dwell_ms"),
+        ({"type": "dwell", "dwell_ms": -1}, "dwell_ms"),
+        ({"type": "dwell", "dwell_ms": 2**31 - 1}, "dwell_ms"),
+        ({"result_count": 0}, "result_count"),
+        ({"type": "search", "result_count": -1}, "result_count"),
+        ({"discount": 1.01}, "discount"),
+        ({"discount": math.nan}, "discount"),
         ({"value": -1.0}, "value"),
         ({"query": "x" * 513}, "query"),
         ({"placement": "attic"}, "placement"),

@@ -1,5 +1,6 @@
 """Shoppers at past moments: what training sees must be what the gateway would have computed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,19 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shop.events import EVENT_CODES, HISTORY_CODES, HISTORY_LIMIT, EventType
+from shop.events import (
+    EVENT_CODES,
+    HISTORY_CODES,
+    HISTORY_LIMIT,
+    SIGNAL_CODES,
+    SIGNAL_LIMIT,
+    EventType,
+)
 from shop.features import FEATURE_VERSION, FeatureSchema, shopper_features
 from training.data.snapshot import Events, Snapshot, SnapshotManifest
-from training.examples import (
-    NO_SESSION,
-    Histories,
-    Moments,
-    build_histories,
-    context_of,
-    moments_at,
-    moments_of_events,
-    shopper_batch,
-)
+from training.examples import Moments, context_of, moments_at, moments_of_events, shopper_batch
+from training.histories import NO_SESSION, Histories, build_histories
 
 _NOON_MS = 1_700_000_000_000
 _DEVICES, _COUNTRIES = ("", "desktop", "phone"), ("", "DE", "FR")
@@ -45,6 +45,7 @@ def a_snapshot(
     *,
     sessions: list[int] | None = None,
     products: list[int] | None = None,
+    amounts: list[int] | None = None,
     user_count: int = 3,
 ) -> Snapshot:
     count = len(times_ms)
@@ -65,7 +66,8 @@ def a_snapshot(
         positions=zeros.astype(np.int16),
         quantities=zeros.astype(np.int32),
         price_minor=zeros,
-        discounts=zeros.astype(np.float32),
+        discounts=(np.arange(count) % 3 * 0.1).astype(np.float32),
+        amounts=column(amounts, np.int32),
         devices=(np.arange(count) % 3).astype(np.int8),
         countries=(np.arange(count) % 3).astype(np.int16),
     )
@@ -96,6 +98,7 @@ _event = st.tuples(
     st.integers(0, 2),
     st.sampled_from([int(code) for code in EVENT_CODES.values()]),
     st.integers(1, 3),
+    st.sampled_from([0, 0, 1, 17, 90_000, 2_000_000_000]),
 )
 
 
@@ -117,13 +120,62 @@ def assert_batch_equals_single(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_event, min_size=1, max_size=60), st.integers(1, 12))
 def test_batch_equals_the_online_features_bit_for_bit(
-    rows: list[tuple[int, int, int, int]], length: int
+    rows: list[tuple[int, int, int, int, int]], length: int
 ) -> None:
-    times, users, codes, sessions = (list(column) for column in zip(*rows, strict=True))
-    snapshot = a_snapshot([_NOON_MS + t for t in times], users, codes, sessions=sessions)
-    schema = a_schema(length)
+    times, users, codes, sessions, amounts = (list(column) for column in zip(*rows, strict=True))
+    snapshot = a_snapshot(
+        [_NOON_MS + t for t in times], users, codes, sessions=sessions, amounts=amounts
+    )
+    schema = replace(a_schema(length), time_zone="Europe/Berlin")
     moments = moments_of_events(snapshot, schema, np.arange(len(rows)))
     assert_batch_equals_single(build_histories(snapshot), moments, schema)
+
+
+def test_long_visits_equal_the_online_features_beyond_the_limit() -> None:
+    random = np.random.default_rng(1)
+    count = 4 * SIGNAL_LIMIT
+    snapshot = a_snapshot(
+        (_NOON_MS + np.sort(random.integers(0, 10**7, count))).tolist(),
+        [0] * count,
+        random.choice(SIGNAL_CODES, count).tolist(),
+        sessions=random.integers(1, 3, count).tolist(),
+        amounts=random.integers(0, 3_000_000, count).tolist(),
+    )
+    schema, histories = a_schema(5), build_histories(snapshot)
+    moments = moments_of_events(snapshot, schema, np.arange(0, count, 7))
+    assert_batch_equals_single(histories, moments, schema)
+    late = _NOON_MS + 10**8
+    assert len(histories.history_at(0, late).signals) == SIGNAL_LIMIT
+
+
+def test_what_happens_later_changes_no_example() -> None:
+    random = np.random.default_rng(2)
+    kinds = [int(code) for code in EVENT_CODES.values()]
+
+    def shopped(count: int) -> tuple[Histories, Moments]:
+        drawn = np.random.default_rng(3)
+        snapshot = a_snapshot(
+            [_NOON_MS + 60_000 * at for at in range(count)],
+            [at % 3 for at in range(count)],
+            drawn.choice(kinds, 400)[:count].tolist(),
+            sessions=[at // 40 for at in range(count)],
+            amounts=drawn.integers(0, 9, 400)[:count].tolist(),
+        )
+        return build_histories(snapshot), moments_of_events(snapshot, a_schema(), at)
+
+    at = np.sort(random.choice(200, 50, replace=False))
+    known, all_of_it = (shopper_batch(*shopped(count), a_schema()) for count in (200, 400))
+    for name in type(known).__slots__:
+        np.testing.assert_array_equal(getattr(known, name), getattr(all_of_it, name), err_msg=name)
+
+
+def test_hours_are_by_the_shop_s_clock_in_summer_and_winter() -> None:
+    winter, summer = 1_767_225_600_000, 1_782_864_000_000  # midnight UTC of 1 January, 1 July 2026
+    snapshot = a_snapshot([winter, summer], [0, 0], [EVENT_CODES[EventType.CLICK]] * 2)
+    schema = replace(a_schema(), time_zone="Europe/Berlin")
+    moments = moments_of_events(snapshot, schema, np.arange(2))
+    batch = shopper_batch(build_histories(snapshot), moments, schema)
+    assert batch.context_codes[:, 4].tolist() == [1 + 1, 2 + 1]  # code 0 is unknown
 
 
 def test_long_histories_equal_the_online_features_beyond_the_limit() -> None:

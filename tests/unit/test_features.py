@@ -208,7 +208,7 @@ def test_history_columns_must_be_aligned() -> None:
 
 def test_event_codes_are_fixed_because_releases_depend_on_them() -> None:
     assert [EVENT_CODES[event] for event in EventType] == list(range(1, 11))
-    assert HISTORY_CODES.tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert HISTORY_CODES.tolist() == [2, 3, 4, 5, 6, 7, 8]
     assert EventType.IMPRESSION not in HISTORY_TYPES
 
 

@@ -19,7 +19,7 @@ from serving.adapters.log_segments import read_log, segments_of
 from serving.recommend.ports import EventReceipt, Impression, ShopperEvent, StoredHistory
 from shop.errors import DependencyTimeout, DependencyUnavailable
 from shop.events import EventType
-from shop.feedback import RecordKind, decode_record
+from shop.feedback import MAGIC, RecordKind, decode_record, encode_record, whole_records
 from tests.unit.feedback_writer import an_event, open_histories, open_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -318,3 +318,37 @@ def test_caller_is_told_when_the_disk_is_slower_than_its_patience(tmp_path: Path
     log.close()
     histories.close()
     assert len(logged_events(tmp_path)) == 1  # it got there after all; the same key is safe
+
+
+def test_records_of_earlier_and_later_versions_are_read() -> None:
+    event = an_event("k", dwell_ms=7)
+    fields = {name: getattr(event, name) for name in event.__slots__} | {"type": event.type.value}
+
+    def read(record: dict[str, object]) -> ShopperEvent | None:
+        segment = MAGIC + encode_record(RecordKind.EVENT, record)
+        [found] = whole_records(segment)
+        return read_event(found.payload)
+
+    assert read(fields | {"mood": "sunny"}) == event
+    for name in ("dwell_ms", "result_count", "discount"):
+        del fields[name]
+    assert read(fields) == an_event("k")
+
+
+def test_an_event_that_nobody_waits_for_is_in_the_log_when_it_is_closed(
+    tmp_path: Path, log: FeedbackLog
+) -> None:
+    async def note() -> None:
+        log.note(an_event("dead-end", type=EventType.SEARCH, query="velvet tents", product_id=""))
+        log.note(an_event("dead-end", type=EventType.SEARCH, query="velvet tents", product_id=""))
+
+    asyncio.run(note())
+    log.close()
+    assert [event.query for event in logged_events(tmp_path)] == ["velvet tents"]
+    assert log.counts.lost_events == 0
+
+
+def test_an_event_for_a_closed_log_is_counted_as_lost(log: FeedbackLog) -> None:
+    log.close()
+    log.note(an_event("dead-end"))
+    assert log.counts.lost_events == 1

@@ -19,6 +19,8 @@ from serving.proto import recommendations_pb2 as pb
 from serving.service import Service
 from serving.settings import DoorSettings
 from serving.telemetry import Telemetry
+from serving.turns import Turns
+from shop.errors import Overloaded
 from tests.unit.small_shop import SmallShop, a_shop
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -142,3 +144,55 @@ def test_health_is_not_serving_when_events_cannot_be_kept() -> None:
         assert await health(gateway) == NOT_SERVING
 
     with_gateway(use, is_sound=lambda: False)
+
+
+def test_batches_beyond_those_allowed_are_shed_until_one_ends_or_is_left() -> None:
+    async def use(gateway: Gateway) -> None:
+        requests = [pb.RecommendRequest(placement="home")] * 5
+        many = pb.RecommendManyRequest(requests=requests)
+        streams = [gateway.RecommendMany(many, Context()) for _ in range(DoorSettings().streams)]
+        assert [(await anext(stream)).index for stream in streams] == [0] * len(streams)
+        shed = Context()
+        assert [each async for each in gateway.RecommendMany(many, shed)] == []
+        assert shed.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await streams[0].aclose()  # the client went away
+        assert [each.index async for each in streams[1]] == [1, 2, 3, 4]
+        again = [gateway.RecommendMany(many, Context()) for _ in range(2)]
+        assert [len([each async for each in stream]) for stream in again] == [5, 5]
+        for stream in streams[2:]:
+            await stream.aclose()
+
+    with_gateway(use)
+
+
+class Crowded(Turns):
+    """Sheds so many calls before there is room."""
+
+    def __init__(self, sheds: int) -> None:
+        super().__init__(at_once=8, waiting=64)
+        self.sheds = sheds
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        self.sheds -= 1
+        if self.sheds >= 0:
+            raise Overloaded("crowded", 1)
+        async with super().turn():
+            yield
+
+
+@pytest.mark.parametrize(("sheds", "failures"), [(7, 0), (10_000, 3)])
+def test_a_batch_waits_for_room_at_a_peak_but_not_for_ever(sheds: int, failures: int) -> None:
+    async def use(gateway: Gateway) -> None:
+        gateway._turns = Crowded(sheds)
+        many = pb.RecommendManyRequest(requests=[pb.RecommendRequest(placement="home")] * 3)
+        replies = [each async for each in gateway.RecommendMany(many, Context())]
+        codes = [each.failure.code for each in replies if each.HasField("failure")]
+        assert codes == ["RESOURCE_EXHAUSTED"] * failures
+        assert len(replies) == 3
+        alone = Context()
+        gateway._turns = Crowded(1)
+        await gateway.Recommend(pb.RecommendRequest(placement="home"), alone)
+        assert alone.code is grpc.StatusCode.RESOURCE_EXHAUSTED  # who looks at a page asks again
+
+    with_gateway(use)

@@ -11,7 +11,8 @@ from shop.events import EVENT_CODES, EventType
 from training.algorithms.item_item import ItemItemRetriever, ItemItemSettings, fit_neighbours
 from training.algorithms.popularity import PopularRetriever, fit_popularity
 from training.data.snapshot import Events, Snapshot, SnapshotManifest
-from training.examples import Moments, build_histories, wanted_touches
+from training.examples import Moments, wanted_touches
+from training.histories import build_histories
 
 _LATER_MS = 10**12
 _DAY_MS = 86_400_000
@@ -41,6 +42,7 @@ def a_snapshot(
         quantities=zeros.astype(np.int32),
         price_minor=zeros,
         discounts=zeros.astype(np.float32),
+        amounts=zeros.astype(np.int32),
         devices=zeros.astype(np.int8),
         countries=zeros.astype(np.int16),
     )
@@ -124,7 +126,7 @@ def test_a_click_and_its_purchase_are_one_wish_at_the_time_of_the_click() -> Non
 
 def a_moment(user: int, time_ms: int) -> Moments:
     zero = np.zeros(1, dtype=np.int64)
-    return Moments(zero + user, zero + time_ms, zero, zero, zero, zero, zero)
+    return Moments(zero + user, zero + time_ms, zero, zero, zero, zero, zero, zero)
 
 
 def test_item_item_proposes_the_neighbours_of_the_last_wish_first() -> None:

@@ -34,7 +34,8 @@ def test_the_door_is_told_of_every_simulated_system_and_feed(tmp_path: Path) -> 
 
 
 def test_the_plan_and_the_simulator_mean_the_same_systems() -> None:
-    assert (BUSINESS_SYSTEMS, FEEDS) == (faults.SYSTEMS, faults.FEEDS)
+    assert BUSINESS_SYSTEMS == faults.SYSTEMS
+    assert (*faults.FEEDS, *faults.CONTEXT_FEEDS) == FEEDS
 
 
 def test_feeds_that_are_elsewhere_stay_there(tmp_path: Path) -> None:

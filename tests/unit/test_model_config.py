@@ -7,11 +7,25 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from export.model_config import RANKER_BATCHING, model_config, model_configs, world_schema
-from shop.tensors import CANDIDATE_BUCKETS, MODELS, RANKER, USER_TOWER, ranker_spec
+from export.model_config import (
+    RANKER_BATCHING,
+    model_config,
+    model_configs,
+    text_encoder_config,
+    world_schema,
+)
+from shop.tensors import (
+    ALL_MODELS,
+    CANDIDATE_BUCKETS,
+    RANKER,
+    TEXT_ENCODER,
+    USER_TOWER,
+    ranker_spec,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 WORLD = world_schema()
+CONFIGS = model_configs(WORLD) | {TEXT_ENCODER: text_encoder_config()}
 
 
 def parsed(text: str) -> model_config_pb2.ModelConfig:
@@ -19,17 +33,15 @@ def parsed(text: str) -> model_config_pb2.ModelConfig:
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ALL_MODELS)
 def test_git_shows_what_export_writes_for_the_built_in_world(model: str) -> None:
     path = REPOSITORY / model / "config.pbtxt"
-    assert path.read_text() == model_configs(WORLD)[model], (
-        "write it again: python -m export.model_config"
-    )
+    assert path.read_text() == CONFIGS[model], "write it again: python -m export.model_config"
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ALL_MODELS)
 def test_configuration_is_one_that_triton_reads(model: str) -> None:
-    config = parsed(model_configs(WORLD)[model])
+    config = parsed(CONFIGS[model])
     assert config.name == model
     assert config.platform == "onnxruntime_onnx"
     assert config.max_batch_size > 1

@@ -35,6 +35,15 @@ def test_the_newest_product_counts_most() -> None:
     )
 
 
+@given(st.lists(st.integers(1, 5), max_size=40), st.integers(0, 45))
+def test_the_best_are_those_of_a_whole_sort_ties_by_row(values: list[int], count: int) -> None:
+    scored = ItemItemScores(np.arange(1, len(values) + 1), np.array(values, dtype=np.float32))
+    rows, scores = scored.best(count)
+    expected = sorted(scored.rows.tolist(), key=lambda row: (-values[row - 1], row))[:count]
+    assert rows.tolist() == expected
+    assert scores.tolist() == [values[row - 1] for row in expected]
+
+
 def test_padding_is_no_neighbour() -> None:
     assert score_neighbours(history(3), table()).rows.tolist() == []
 

@@ -1,15 +1,18 @@
 """Filters on the request's way: in the search, on the other sources, and on the final offers."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from serving.recommend.filter_masks import FilterMasks
+from serving.recommend.request import Degradation
 from serving.recommend.settings import RecommendSettings
 from shop.blend import Quotas
 from shop.errors import DependencyUnavailable
-from shop.filters import parse_filter
 from tests.unit.small_shop import CATEGORIES, PLAIN, a_history, a_shop, an_ask
 
 LAMPS = [f"p{row}" for row in range(1, 61) if CATEGORIES[row % 4 + 1] == "lamps"]
@@ -54,12 +57,42 @@ def test_every_source_keeps_to_the_filter() -> None:
         assert len(answer.candidates) == len(LAMPS)
 
 
-def test_a_short_list_is_filled_from_outside_a_filter_that_is_not_strict() -> None:
+def test_a_short_list_is_filled_by_relaxing_a_filter_that_is_not_strict() -> None:
     shop = a_shop()
     answer = shop.answer(an_ask(filter='category = "lamps" AND price < 20', page_size=5))
-    assert shop.shown(answer) == ["p4", "p8", "p1", "p2", "p3"]
+    assert shop.shown(answer) == ["p4", "p8", "p12", "p16", "p20"]  # dearer, and still lamps
     assert list(answer.slate.rules) == [(), (), *[("outside_filter",)] * 3]
+    assert answer.relaxed == ("price",)
     assert answer.next_page is None
+
+
+def test_conditions_are_given_up_one_after_the_other() -> None:
+    shop = a_shop()
+    asked = 'category = "lamps" AND brand = "bright" AND price > 60'  # bright makes no lamps
+    answer = shop.answer(an_ask(filter=asked, page_size=20))
+    shown = shop.shown(answer)
+    assert shown[:3] == LAMPS[-3:]  # at this price, of another brand
+    assert shown[3:15] == LAMPS[:-3]
+    assert shown[15:] == ["p1", "p2", "p3", "p5", "p6"]
+    assert answer.relaxed == ("brand", "price", "category")
+
+
+def test_nothing_is_said_of_relaxing_where_nothing_was_relaxed() -> None:
+    shop = a_shop()
+    assert shop.answer(an_ask(filter='category = "lamps"', page_size=5)).relaxed == ()
+    assert shop.answer(an_ask(page_size=5)).relaxed == ()
+    strict = an_ask(filter='category = "lamps" AND price < 20', strict_filtering=True)
+    answer = shop.answer(strict)
+    assert shop.shown(answer) == ["p4", "p8"]
+    assert answer.relaxed == ()
+
+
+def test_what_the_inventory_does_not_know_comes_once_nothing_else_is_left() -> None:
+    shop = a_shop()
+    del shop.inventory.units["p2"]
+    answer = shop.answer(an_ask(filter="price < 14 AND in_stock", page_size=3))
+    assert shop.shown(answer) == ["p1", "p3", "p2"]
+    assert answer.relaxed == ("in_stock",)
 
 
 def test_a_list_that_is_long_enough_is_not_filled() -> None:
@@ -91,7 +124,6 @@ def test_the_price_shown_satisfies_the_filter() -> None:
     first = shop.answer(an_ask(filter="price < 13", strict_filtering=True))
     assert shop.shown(first) == ["p2"]
     shop.answer(an_ask(page_size=60))  # now all prices have been seen
-    shop.time.pass_ms(2_001)  # and the filter's first judgement is forgotten
     again = shop.answer(an_ask(filter="price < 13", strict_filtering=True))
     assert set(shop.shown(again)) == {"p2", "p60"}
 
@@ -111,25 +143,23 @@ def test_what_is_known_to_be_gone_takes_no_place_in_a_filtered_search() -> None:
     shop.inventory.units |= {f"p{row}": 0 for row in best}
     ask = an_ask(filter="price > 0", strict_filtering=True)
     assert shop.shown(shop.answer(ask)) == []
-    shop.time.pass_ms(2_001)
     assert len(shop.answer(ask).slate) == 3
 
 
-def test_the_same_filter_is_not_judged_on_the_whole_catalogue_each_time() -> None:
+def test_a_mask_that_is_not_ready_in_time_costs_a_reason_and_not_the_filter() -> None:
     shop = a_shop()
-    masks, wanted = shop.deps.filter_masks, parse_filter("price < 30")
-    first = masks.of(wanted, shop.time.now_ms)
-    assert masks.of(parse_filter("price < 30"), shop.time.now_ms + 2_000) is first
-    assert masks.of(wanted, shop.time.now_ms + 2_001) is not first
 
+    async def never(judge: object) -> NDArray[np.bool_]:
+        return await asyncio.get_running_loop().create_future()
 
-def test_only_so_many_filters_are_remembered() -> None:
-    shop = a_shop()
-    masks, wanted = shop.deps.filter_masks, parse_filter("in_stock")
-    first = masks.of(wanted, shop.time.now_ms)
-    for amount in range(64):
-        masks.of(parse_filter(f"price < {amount}"), shop.time.now_ms)
-    assert masks.of(wanted, shop.time.now_ms) is not first
+    catalogue = shop.deps.release.tables.catalogue
+    masks = FilterMasks(  # as for a catalogue of a million
+        catalogue, shop.deps.offers, ttl_ms=2_000, inline_rows=0, in_thread=never
+    )
+    object.__setattr__(shop.deps, "filter_masks", masks)
+    answer = shop.answer(an_ask(filter='category = "lamps"', strict_filtering=True, page_size=40))
+    assert shop.shown(answer) == LAMPS
+    assert ("candidates", Degradation.FILTER_LATE) in answer.degraded
 
 
 amounts = st.integers(10, 72)

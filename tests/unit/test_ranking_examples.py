@@ -13,7 +13,8 @@ from shop.popularity import Popularity
 from shop.sources import from_history, from_neighbours, from_popularity
 from tests.unit.shown_log import HOUR_MS, PRODUCTS, START_MS, Deed, a_list, written
 from training.data.snapshot import Snapshot
-from training.examples import build_histories, moments_of_events
+from training.examples import moments_of_events
+from training.histories import build_histories
 from training.model_folder import list_prices, schema_of
 from training.proposals import Proposer
 from training.ranking_examples import (

@@ -58,6 +58,7 @@ def an_event(at: int = 0, **changes: Any) -> dict[str, Any]:
         "quantity": 1,
         "price_minor": 500,
         "discount": 0.1,
+        "amount": 0,
         "device": "phone",
         "country": "DE",
     }
@@ -170,10 +171,38 @@ def test_an_unknown_accessory_is_dropped_not_its_product(tmp_path: Path) -> None
     assert manifest.notes == ("1 unknown products dropped from compatible_with",)
 
 
-def test_a_search_that_names_no_product_is_left_out(tmp_path: Path) -> None:
-    manifest = imported(tmp_path, events=(an_event(), an_event(1, type="search", product_id="")))
+def test_a_search_comes_through_with_how_much_it_found(tmp_path: Path) -> None:
+    search = {"type": "search", "product_id": "", "price_minor": 0, "request_id": 0, "position": 0}
+    events = (an_event(), an_event(1, **search, amount=0), an_event(2, **search, amount=17))
+    imported(tmp_path, events=events)
 
-    assert manifest.left_out == {"search that names no product": 1}
+    kept = load_snapshot(tmp_path / "snapshot").events
+    assert kept.product_rows.tolist() == [1, 0, 0]
+    assert kept.amounts.tolist() == [0, 0, 17]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"type": "search"}, "a search names a product"),
+        ({"type": "click", "product_id": ""}, "product_id is empty"),
+        ({"type": "click", "price_minor": 0}, "price_minor is outside"),
+        ({"type": "dwell", "amount": -1}, "amount is outside"),
+        ({"type": "dwell", "amount": 2_100_000_000}, "amount is outside"),
+    ],
+)
+def test_only_a_search_names_no_product(
+    tmp_path: Path, changes: dict[str, Any], fault: str
+) -> None:
+    manifest = imported(tmp_path, events=(an_event(), an_event(1, **changes)))
+    assert [found for found in manifest.faults if fault in found]
+
+
+def test_a_time_zone_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    (tmp_path / "world.json").write_text('{"currency": "EUR", "time_zone": "Mars/Olympus"}')
+    with pytest.raises(DataRejected, match="time_zone"):
+        import_data("world", tmp_path, tmp_path / "snapshot")
 
 
 def test_events_out_of_order_are_sorted_and_it_is_said(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_signed_vectors_of_another_catalogue_or_model_are_rejected(
         load_tables(folder, manifest)
 
 
-@pytest.mark.parametrize("name", ["neighbours.npz", "popularity.npz"])
+@pytest.mark.parametrize("name", ["neighbours.npz", "popularity.npz", "sources.npz"])
 def test_signed_tables_of_another_catalogue_are_rejected(tmp_path: Path, name: str) -> None:
     folder, _ = a_release(tmp_path, product_count=20)
     other, _ = a_release(tmp_path, version=2, product_count=21)

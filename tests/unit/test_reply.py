@@ -8,11 +8,15 @@ import pytest
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Ask
 from serving.reply import encode_answer, encode_valid
+from shop.blend import Quotas
+from shop.candidates import BLENDED
+from shop.errors import InvalidRequest
 from shop.filters import parse_filter
 from shop.merchandising import Boost, Promotion
 from shop.tokens import decode_attribution, decode_page
-from tests.unit.small_shop import SmallShop, a_catalogue, a_history, a_shop, an_ask
+from tests.unit.small_shop import PLAIN, SmallShop, a_catalogue, a_history, a_shop, an_ask
 from tests.unit.test_codec import DECODER, KEY, a_request, wrong
+from tests.unit.test_sources_beside import some_tables
 from tests.unit.time_travel import START_MS
 
 
@@ -36,6 +40,16 @@ def test_a_reply_says_what_is_shown_and_why() -> None:
     assert not second.HasField("explanation")
 
 
+def test_a_reply_says_which_conditions_of_the_filter_were_given_up() -> None:
+    shop = a_shop()
+    asked = an_ask(filter='brand = "acme" AND price < 17', page_size=5)
+    reply = encode_answer(
+        shop.answer(asked), shop.deps.release.tables.catalogue, KEY, attribution_ttl_ms=1_000
+    )
+    assert [item.product_id for item in reply.items] == ["p6", "p1", "p2", "p3", "p4"]
+    assert list(reply.relaxed) == ["brand"]
+
+
 def test_an_explanation_has_the_numbers_that_ordered_the_list() -> None:
     shop = a_shop()
     answer = shop.answer(an_ask(explain=True, page_size=2))
@@ -46,6 +60,31 @@ def test_an_explanation_has_the_numbers_that_ordered_the_list() -> None:
     assert explanation.HasField("return_risk")
     assert explanation.propensity == 1.0
     assert explanation.source_scores["two_tower"] <= 1.0
+
+
+def test_every_source_of_a_product_is_explained_with_its_own_score() -> None:
+    shop = a_shop(sources=some_tables())
+    shop.histories.of_shopper["u1"] = a_history("p13", segment="loyal")
+    reply = reply_to(shop, an_ask(shopper="u1", explain=True, page_size=60))
+    items = {item.product_id: item for item in reply.items}
+    liked = items["p33"]  # like p13, and what loyal shoppers buy
+    assert {"two_tower", "content", "segment_popular"} <= set(liked.sources)
+    assert liked.explanation.source_scores["content"] == 1.0
+    assert liked.explanation.source_scores["segment_popular"] == 1.0
+    for item in reply.items:
+        assert set(item.sources) == set(item.explanation.source_scores)
+
+
+def test_what_only_its_arrival_speaks_for_is_called_new() -> None:
+    none = {source.name.lower(): 0 for source in BLENDED}
+    quotas = Quotas(**none | {"fresh": 5, "content": 5})
+    shop = a_shop(sources=some_tables(), settings=replace(PLAIN, quotas=quotas))
+    reply = reply_to(shop, an_ask(context_product_ids=("p7",)))
+    assert {item.product_id: item.reason for item in reply.items} == {
+        "p27": pb.SIMILAR,
+        "p59": pb.NEW,
+        "p60": pb.NEW,
+    }
 
 
 def test_a_head_without_labels_is_absent_not_zero() -> None:
@@ -159,3 +198,17 @@ def test_a_fallback_says_so() -> None:
 def test_a_checked_request_shows_nothing() -> None:
     reply = encode_valid(an_ask(), "release-1", a_catalogue())
     assert (reply.release, reply.request_id, len(reply.items)) == ("release-1", "request-1", 0)
+
+
+def test_a_checked_request_is_told_of_products_that_nobody_knows() -> None:
+    ask = an_ask(cart_product_ids=("p1", "p999"), exclude_product_ids=frozenset({"p998"}))
+    reply = encode_valid(ask, "release-1", a_catalogue())
+    assert list(reply.missing_product_ids) == ["p999", "p998"]
+
+
+def test_a_checked_request_for_a_page_of_another_release_is_refused() -> None:
+    page = a_shop().answer(an_ask()).next_page
+    ask = an_ask(page=page)
+    assert encode_valid(ask, "release-1", a_catalogue()).release == "release-1"
+    with pytest.raises(InvalidRequest, match="page_token: expired"):
+        encode_valid(ask, "release-2", a_catalogue())

@@ -7,47 +7,15 @@ from hypothesis import strategies as st
 
 from shop.active_rules import Asked
 from shop.compiled_rules import compile_book
-from shop.filter_grammar import (
-    AllOf,
-    AnyOf,
-    Comparator,
-    Expression,
-    InStock,
-    Not,
-    OneOf,
-    PriceIs,
-    TextAttribute,
-)
+from shop.filter_grammar import AllOf, AnyOf, Expression, OneOf, PriceIs
 from shop.filters import Filter
 from shop.offers import Offers
 from shop.rule_clauses import TooManyBoxes, boxes_of
 from shop.rulebook import BookRule, Exclude, Kind, RuleBook, Scope, Selection
-from tests.unit.small_shop import BRANDS, CATEGORIES, a_catalogue
+from tests.unit.expressions import expressions
+from tests.unit.small_shop import BRANDS, a_catalogue
 
 CATALOGUE = a_catalogue(24)
-COMPARATORS: tuple[Comparator, ...] = ("=", "!=", "<", "<=", ">", ">=")
-
-
-def names(attribute: TextAttribute, known: tuple[str, ...]) -> st.SearchStrategy[Expression]:
-    chosen = st.lists(st.sampled_from([*known[1:], "unknown"]), min_size=1, max_size=3)
-    return chosen.map(lambda values: OneOf(attribute, tuple(values)))
-
-
-atoms: st.SearchStrategy[Expression] = st.one_of(
-    names("category", CATEGORIES),
-    names("brand", BRANDS),
-    st.builds(PriceIs, st.sampled_from(COMPARATORS), st.sampled_from([1_200, 2_000, 2_000.5])),
-    st.just(InStock()),
-)
-expressions = st.recursive(
-    atoms,
-    lambda inner: st.one_of(
-        inner.map(Not),
-        st.lists(inner, min_size=1, max_size=3).map(lambda parts: AllOf(tuple(parts))),
-        st.lists(inner, min_size=1, max_size=3).map(lambda parts: AnyOf(tuple(parts))),
-    ),
-    max_leaves=8,
-)
 
 
 def a_rule(name: str, condition: Expression) -> BookRule:

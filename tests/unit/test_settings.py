@@ -35,6 +35,11 @@ def test_file_is_read_and_the_environment_has_the_last_word(tmp_path: Path) -> N
         slots = [3, 9]
         [recommend.offers]
         sell_unknown_stock = false
+        [recommend.blend]
+        email = "cascade"
+        cascade = ["content", "two_tower"]
+        [recommend.blend.weights]
+        content = 2
         [recommend.pricing.limits]
         step_share = 0.02
         endings = [5, 9]
@@ -55,6 +60,9 @@ def test_file_is_read_and_the_environment_has_the_last_word(tmp_path: Path) -> N
     assert settings.recommend.offers.sell_unknown_stock is False
     assert settings.recommend.offers.stock.ttl_ms == 500
     assert settings.recommend.offers.stock.ask_ms == Settings().recommend.offers.stock.ask_ms
+    blend = settings.recommend.blend
+    assert (blend.policy_of("email"), blend.policy_of("home")) == ("cascade", "weighted")
+    assert (blend.cascade, blend.weights.content) == (("content", "two_tower"), 2.0)
     assert settings.recommend.pricing.limits.step_share == 0.02
     assert settings.recommend.pricing.limits.endings == (5, 9)
 
@@ -97,6 +105,15 @@ def test_marks_of_the_supervisor_are_no_settings() -> None:
         ("[recommend.pricing]\ntotal_ms = 0", r"recommend.pricing.total_ms = 0.*: must be above 0"),
         ('[feeds]\ndemand = "x"', r"feeds.demand = 'x': must be host:port"),
         ("[feedback]\nmax_shoppers = 0", r"feedback.max_shoppers = 0: must be above 0"),
+        (
+            '[recommend.blend]\nhome = "best"',
+            r"recommend.blend.home = 'best': must be one of weighted, mixed, cascade",
+        ),
+        (
+            '[recommend.blend]\ncascade = ["tower"]',
+            r"recommend.blend.cascade = \('tower',\): must be of two_tower, item_item, ",
+        ),
+        ("[recommend]\nfresh_days = 61", r"recommend.fresh_days = 61.*: must be 0 to 60"),
         ("[door\n", r"no TOML"),
     ],
 )

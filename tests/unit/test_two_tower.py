@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from shop.features import FeatureSchema
+from shop.features import CONTEXT_VALUES, FeatureSchema
 from tests.unit.tasteful_log import DAY_MS, GROUPS, START_MS, a_task, a_tasteful_log
 from training.algorithms.sampled_softmax import PoolSampler, sampled_softmax
 from training.algorithms.two_tower import (
@@ -73,7 +73,7 @@ def a_stranger(schema: FeatureSchema) -> tuple[torch.Tensor, ...]:
         torch.zeros(1, length, dtype=torch.int64),
         torch.zeros(1, length),
         torch.zeros(1, 6, dtype=torch.int64),
-        torch.zeros(1, 9),
+        torch.zeros(1, len(CONTEXT_VALUES)),
     )
 
 
@@ -169,7 +169,9 @@ def test_thirty_two_examples_are_learnt_by_heart(task: TwoTowerTask) -> None:
     at = np.arange(32)
     batch = shopper_batch(task.histories, wishes.moments.at(at), task.schema)
     # Values apart from each other, so that no two shoppers look the same to the tower.
-    batch = replace(batch, context_values=np.random.default_rng(0).random((32, 9), np.float32))
+    batch = replace(
+        batch, context_values=np.random.default_rng(0).random((32, len(CONTEXT_VALUES)), np.float32)
+    )
     wanted = np.arange(1, 33).reshape(32, 1) % task.snapshot.products.num_rows + 1
     sampler = PoolSampler(np.full(task.wishes.counts.size, 1 / 32), 400)
     losses = []

@@ -227,3 +227,35 @@ def test_the_command_writes_a_world_that_can_be_loaded(tmp_path: Path) -> None:
     sizes = ["--products", "300", "--shoppers", "60", "--days", "2", "--sessions", "1"]
     assert main(["--out", str(tmp_path), *sizes]) == 0
     assert load_world(tmp_path).settings.product_count == 300
+
+
+def test_dwell_is_longer_for_what_goes_into_the_cart(events: EventColumns) -> None:
+    dwells = events.where(events.codes == EVENT_CODES[EventType.DWELL])
+    clicks = np.count_nonzero(events.codes == EVENT_CODES[EventType.CLICK])
+    assert 0.65 < len(dwells) / clicks < 0.75
+    assert dwells.amounts.min() > 1_000
+    carts = events.where(events.codes == EVENT_CODES[EventType.CART])
+    width = int(events.products.max()) + 1
+    in_cart = np.isin(
+        dwells.requests * width + dwells.products, carts.requests * width + carts.products
+    )
+    assert np.median(dwells.amounts[in_cart]) > 1.2 * np.median(dwells.amounts[~in_cart])
+
+
+def test_searches_name_no_product_and_some_lead_nowhere(events: EventColumns) -> None:
+    searches = events.where(events.codes == EVENT_CODES[EventType.SEARCH])
+    assert not searches.products.any()
+    assert not searches.requests.any()
+    assert 0.1 < np.mean(searches.amounts == 0) < 0.6
+    others = events.where(
+        ~np.isin(events.codes, [EVENT_CODES[EventType.SEARCH], EVENT_CODES[EventType.DWELL]])
+    )
+    assert not others.amounts.any()
+
+
+def test_some_carts_are_emptied_and_more_are_left(events: EventColumns) -> None:
+    removed, left = (
+        np.count_nonzero(events.codes == EVENT_CODES[kind])
+        for kind in (EventType.REMOVE, EventType.ABANDON)
+    )
+    assert 0.15 < removed / (removed + left) < 0.25

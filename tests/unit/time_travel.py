@@ -30,8 +30,13 @@ class Time:
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Like `asyncio.run`, in this time."""
-        with asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner:
-            return runner.run(work)
+        with self.runner() as runner:
+            # Not `runner.run`: on its way out it writes the whole result as a text.
+            return runner.get_loop().run_until_complete(work)
+
+    def runner(self) -> asyncio.Runner:
+        """A loop in this time, for whoever closes it."""
+        return asyncio.Runner(loop_factory=lambda: _Loop(self))
 
 
 class _Loop(asyncio.SelectorEventLoop):

@@ -7,8 +7,15 @@ from numpy.typing import NDArray
 
 from training.examples import Moments
 
-Algorithm = Literal["all", "two-tower", "ranker", "item-item", "popularity"]
-ALGORITHMS: tuple[Algorithm, ...] = ("all", "two-tower", "ranker", "item-item", "popularity")
+Algorithm = Literal["all", "two-tower", "ranker", "item-item", "popularity", "search"]
+ALGORITHMS: tuple[Algorithm, ...] = (
+    "all",
+    "two-tower",
+    "ranker",
+    "item-item",
+    "popularity",
+    "search",
+)
 
 
 class Retriever(Protocol):

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shop.neighbours import Neighbours, score_neighbours
+from training.algorithms.nearest import best_of_rows
 from training.data.snapshot import Snapshot
-from training.examples import Histories, Moments, wanted_touches
+from training.examples import Moments, wanted_touches
+from training.histories import Histories
 
 _BLOCK_CELLS = 4_000_000  # of the co-occurrence matrix at once: 32 MB of float64
 _BLOCK_PAIRS = 4_000_000
@@ -56,7 +58,7 @@ def fit_neighbours(
         places = by_product[firsts[start] : firsts[end]]
         together = _co_occurrence(sequences, places, start, end - start, row_count, settings)
         similarity = together * scale[start:end, None] * scale[None, :]
-        rows[start:end], scores[start:end] = _best(similarity, settings.neighbour_count)
+        rows[start:end], scores[start:end] = best_of_rows(similarity, settings.neighbour_count)
     return Neighbours(rows, scores)
 
 
@@ -111,23 +113,6 @@ def _co_occurrence(
         np.concatenate(cells), weights=np.concatenate(weights), minlength=block_rows * row_count
     )
     return summed.reshape(block_rows, row_count)
-
-
-def _best(
-    similarity: NDArray[np.float64], count: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """[block, K] the most similar rows and their scores; padded with row 0."""
-    kept = min(count, similarity.shape[1])
-    rows = np.argpartition(-similarity, kept - 1, axis=1)[:, :kept]
-    scores = np.take_along_axis(similarity, rows, axis=1).astype(np.float32)
-    order = np.lexsort((rows, -scores), axis=1)
-    rows = np.take_along_axis(rows, order, axis=1)
-    scores = np.take_along_axis(scores, order, axis=1)
-    padding = ((0, 0), (0, count - kept))
-    return (
-        np.pad(np.where(scores > 0, rows, 0).astype(np.int32), padding),
-        np.pad(scores, padding),
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shop.features import FeatureSchema
+from shop.features import CONTEXT_VALUES, FeatureSchema
 from shop.release import VECTORS_FILE
 from training.calibration import Affine, fit_affine, sigmoid
 from training.data.progress import Progress, no_progress
@@ -48,6 +48,8 @@ class RankerSettings:
     position_rate: float = 10.0  # likewise for the examination of positions
     weight_decay: float = 1e-4
     own_dropout: float = 0.1  # share of products that must do without their own embedding
+    vector_dropout: float = 0.1  # share of lists that must do without the user vector
+    ignored_values: tuple[str, ...] = ()  # of shop.features.CONTEXT_VALUES, to see what they give
     sets: SetSettings = field(default_factory=SetSettings)
 
     @staticmethod
@@ -103,7 +105,7 @@ def train_ranker(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        ranker = new_ranker(snapshot, folder, sets.train)
+        ranker = new_ranker(snapshot, folder, sets.train, settings.ignored_values)
         mark = _fingerprint(snapshot, folder, settings, seed)
         _fit(ranker, sets.train, folder, mark, seed, settings, _part(progress, 0.3, 0.9))
     ranker.eval()
@@ -112,6 +114,8 @@ def train_ranker(
     save_ranker(ranker, folder)
     progress("judging the ranker", 0.95)
     metrics = judge_heads(ranker, sets.test)
+    alone = judge_heads(ranker, sets.test.without_vectors())
+    metrics |= {f"{name}, tower lost": alone[name] for name in alone if "positives" not in name}
     (folder / CHECKPOINT).unlink(missing_ok=True)
     progress("ranker done", 1.0)
     return metrics
@@ -121,7 +125,9 @@ def _part(progress: Progress, start: float, end: float) -> Progress:
     return lambda step, share: progress(step, start + share * (end - start))
 
 
-def new_ranker(snapshot: Snapshot, folder: Path, train: RankingSet) -> Ranker:
+def new_ranker(
+    snapshot: Snapshot, folder: Path, train: RankingSet, ignored: tuple[str, ...] = ()
+) -> Ranker:
     """An untrained ranker that knows the catalogue and the scale of its inputs."""
     products = product_features(snapshot, read_popularity(folder).popularity)
     ranker = Ranker(
@@ -138,6 +144,7 @@ def new_ranker(snapshot: Snapshot, folder: Path, train: RankingSet) -> Ranker:
     ranker.products.vectors_RD.copy_(torch.from_numpy(read_item_vectors(folder)))
     batch = train.batch(np.linspace(0, len(train) - 1, _SCALE_LISTS).astype(np.intp))
     ranker.trunk.context_scale.fit(batch.context_values)
+    ranker.trunk.context_scale.ignore([CONTEXT_VALUES.index(name) for name in ignored])
     ranker.trunk.value_scale.fit(batch.candidate_values[batch.candidate_rows > 0])
     return ranker
 
@@ -169,6 +176,7 @@ def _fit(
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * group["pace"] * _rate_at(share)
             batch = train.batch(at, length=settings.candidates_per_list, random=random)
+            batch = batch.without_vectors(torch.rand(at.size) < settings.vector_dropout)
             own_kept = torch.rand(batch.candidate_rows.shape) >= settings.own_dropout
             loss = loss_of(ranker, batch, own_kept.to(torch.float32))
             optimiser.zero_grad(set_to_none=True)

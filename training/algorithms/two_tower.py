@@ -28,13 +28,8 @@ from training.algorithms.two_tower_steps import (
     train_epoch,
 )
 from training.data.snapshot import Snapshot
-from training.examples import (
-    Histories,
-    Moments,
-    context_codes,
-    context_values,
-    shopper_batch,
-)
+from training.examples import Moments, context_codes, context_values, shopper_batch
+from training.histories import Histories
 from training.model_folder import write_item_vectors, write_whole
 from training.models.two_tower import (
     TwoTower,
@@ -60,6 +55,7 @@ class TwoTowerSettings:
     epochs: int = 2  # the world: the first finds 97 % of what three find, the second all of it
     patience: int = 3  # epochs without a better calibration recall before it stops
     token_buckets: int = 16_384
+    ignored_values: tuple[str, ...] = ()  # of shop.features.CONTEXT_VALUES, to see what they give
     protocol: Literal["next", "window"] = "next"  # see training.retrieval
     question_limit: int = 2000  # calibration questions after each epoch
     steps: StepSettings = field(default_factory=StepSettings)
@@ -203,6 +199,8 @@ def _learn_context(model: TwoTower, task: TwoTowerTask) -> None:
     values = context_values(task.histories, moments.at(np.arange(0, len(moments), 7)[:20_000]))
     users.value_mean_V.copy_(torch.from_numpy(values.mean(axis=0)))
     users.value_scale_V.copy_(torch.from_numpy(1.0 / np.maximum(values.std(axis=0), 0.1)))
+    ignored = task.settings.ignored_values
+    users.value_scale_V[[CONTEXT_VALUES.index(name) for name in ignored]] = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

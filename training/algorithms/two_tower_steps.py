@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from shop.features import FeatureSchema
 from training.algorithms.sampled_softmax import PoolSampler, sampled_softmax
-from training.examples import Histories, ShopperBatch, shopper_batch
+from training.examples import ShopperBatch, shopper_batch
+from training.histories import Histories
 from training.models.two_tower import TwoTower
 from training.wishes import Wishes
 
@@ -98,11 +99,12 @@ def _batches(
     wishes: Wishes, histories: Histories, size: int, random: np.random.Generator
 ) -> list[NDArray[np.intp]]:
     """Random batches of shoppers with about equally long histories, so that little is padding."""
-    starts, ends = histories.spans(wishes.moments.user_rows, wishes.moments.times_ms)
+    spans = histories.interactions.spans(wishes.moments.user_rows, wishes.moments.times_ms)
+    lengths = spans.ends - spans.starts
     order = random.permutation(len(wishes))
     batches: list[NDArray[np.intp]] = []
     for group in np.array_split(order, max(1, len(wishes) // (size * _GROUP))):
-        by_length = group[np.argsort((ends - starts)[group], kind="stable")]
+        by_length = group[np.argsort(lengths[group], kind="stable")]
         batches += np.array_split(by_length, max(1, round(group.size / size)))
     return [batches[at] for at in random.permutation(len(batches))]
 

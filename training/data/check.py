@@ -22,6 +22,7 @@ from training.data.snapshot import (
     EVENTS,
     FIRST_MS,
     LAST_MS,
+    MAX_AMOUNT,
     MAX_PRICE_MINOR,
     MAX_QUANTITY,
     MAX_QUARANTINE_LINES,
@@ -155,7 +156,11 @@ def _table_checks(manifest: SnapshotManifest, tables: dict[str, pa.Table]) -> It
     yield Check("time order", _order_fault(events["time_ms"].to_numpy(), manifest))
     compatible = products["compatible_with"].combine_chunks().flatten()
     known = products["product_id"]
-    yield Check("events name known products", _reference_fault(events["product_id"], known))
+    is_search = pc.equal(events["type"].cast(pa.string()), EventType.SEARCH)
+    searches, deeds = events.filter(is_search), events.filter(pc.invert(is_search))
+    yield Check("events name known products", _reference_fault(deeds["product_id"], known))
+    nothing = pa.array([""])
+    yield Check("searches name no product", _reference_fault(searches["product_id"], nothing))
     yield Check("events name known users", _reference_fault(events["user_id"], shoppers["user_id"]))
     yield Check("compatible products are known", _reference_fault(compatible, known))
     types, placements = pa.array(list(EventType)), pa.array(["", *PLACEMENTS])
@@ -163,7 +168,8 @@ def _table_checks(manifest: SnapshotManifest, tables: dict[str, pa.Table]) -> It
     yield Check("placements", _reference_fault(events["placement"], placements))
     lowest_price = 0 if manifest.currency == NO_CURRENCY else 1
     yield Check("ranges of products", _product_ranges(products, lowest_price))
-    yield Check("ranges of events", _event_ranges(events, lowest_price))
+    yield Check("ranges of events", _event_ranges(deeds, lowest_price))
+    yield Check("ranges of searches", _event_ranges(searches, 0))
 
 
 def _counts_fault(manifest: SnapshotManifest, tables: dict[str, pa.Table]) -> str:
@@ -228,6 +234,7 @@ def _event_ranges(events: pa.Table, lowest_price: int) -> str:
             "quantity": (0, MAX_QUANTITY),
             "price_minor": (lowest_price, MAX_PRICE_MINOR),
             "discount": (0.0, 1.0),
+            "amount": (0, MAX_AMOUNT),
         },
     )
 

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from shop.errors import DataRejected
 from shop.events import EVENT_CODES, EventType
+from shop.local_time import UTC_ZONE, is_time_zone
 
-SNAPSHOT_SCHEMA = 1
+SNAPSHOT_SCHEMA = 2
 PRODUCTS, SHOPPERS, EVENTS = "products.parquet", "shoppers.parquet", "events.parquet"
 QUARANTINE, MANIFEST = "quarantine.jsonl", "manifest.json"
 
@@ -35,6 +36,7 @@ MAX_TEXT_CHARACTERS = 2_000
 MAX_PRICE_MINOR = 100_000_000
 # Five of Online Retail's 541 909 lines are beyond it: two mistyped, their cancellations, one gift.
 MAX_QUANTITY = 10_000
+MAX_AMOUNT = 2_000_000_000  # a dwell of three weeks; results of a search
 NO_CURRENCY = "XXX"  # ISO 4217: none; a source without prices, which are all 0 then
 # Quarantined rows written out in full; beyond it they are counted only, so that a file of nothing
 # but bad rows fills neither the memory nor the disk.
@@ -74,13 +76,14 @@ EVENT_COLUMNS = pa.schema(
         ("user_id", pa.dictionary(pa.int32(), pa.string())),
         ("session_id", pa.int64()),
         ("request_id", pa.int64()),  # the list that showed the product; 0 = none
-        ("product_id", pa.dictionary(pa.int32(), pa.string())),
+        ("product_id", pa.dictionary(pa.int32(), pa.string())),  # "" for a search
         ("type", pa.dictionary(pa.int32(), pa.string())),  # shop.events.EventType values
         ("placement", pa.dictionary(pa.int32(), pa.string())),
         ("position", pa.int16()),  # 1-based; 0 = none
         ("quantity", pa.int32()),
         ("price_minor", pa.int64()),  # paid or shown
         ("discount", pa.float32()),  # share of the list price taken off, 0..1
+        ("amount", pa.int32()),  # dwell: milliseconds, 0 = not told; search: results; else 0
         ("device", pa.dictionary(pa.int32(), pa.string())),
         ("country", pa.dictionary(pa.int32(), pa.string())),
     ]
@@ -108,6 +111,7 @@ class SnapshotManifest:
     sha256: dict[str, str]  # table -> digest
     notes: tuple[str, ...] = ()
     faults: dict[str, int] = field(default_factory=dict)  # quarantined rows per fault
+    time_zone: str = UTC_ZONE  # the shop's, by whose clock shoppers live
     left_out: dict[str, int] = field(default_factory=dict)  # sound rows not used, per reason
 
     def event_types(self) -> frozenset[EventType]:
@@ -123,13 +127,14 @@ class Events:
     user_rows: NDArray[np.int32]  # [E] 0-based into Snapshot.user_ids
     session_ids: NDArray[np.int64]  # [E]
     request_ids: NDArray[np.int64]  # [E] 0 = none
-    product_rows: NDArray[np.int32]  # [E] 1..P catalogue rows
+    product_rows: NDArray[np.int32]  # [E] 1..P catalogue rows, 0 = a search, which names none
     codes: NDArray[np.int8]  # [E] shop.events.EVENT_CODES
     placements: NDArray[np.int8]  # [E] index into Snapshot.placements
     positions: NDArray[np.int16]  # [E] 1-based, 0 = none
     quantities: NDArray[np.int32]  # [E]
     price_minor: NDArray[np.int64]  # [E]
     discounts: NDArray[np.float32]  # [E]
+    amounts: NDArray[np.int32]  # [E] as the column
     devices: NDArray[np.int8]  # [E] index into Snapshot.devices
     countries: NDArray[np.int16]  # [E] index into Snapshot.countries
 
@@ -165,6 +170,7 @@ class SnapshotWriter:
     currency: str
     time_is_real: bool = True
     repeats: bool = True
+    time_zone: str = UTC_ZONE
     notes: list[str] = field(default_factory=list)
     _quarantine: list[str] = field(default_factory=list)
     _faults: Counter[str] = field(default_factory=Counter)
@@ -236,6 +242,7 @@ class SnapshotWriter:
             last_ms=int(times[-1]),
             time_is_real=self.time_is_real,
             repeats=self.repeats,
+            time_zone=self.time_zone,
             sha256=digests,
             notes=tuple(self.notes),
             faults=dict(self._faults),
@@ -276,6 +283,8 @@ def _manifest_of(raw: dict[str, Any]) -> SnapshotManifest:
             raise ValueError(f"{name} must be whole numbers")
     if not (_is_count(manifest.first_ms) and _is_count(manifest.last_ms)):
         raise ValueError("first_ms and last_ms must be Unix milliseconds")
+    if not isinstance(manifest.time_zone, str) or not is_time_zone(manifest.time_zone):
+        raise ValueError(f"time_zone {manifest.time_zone!r} is none of the IANA database")
     if not isinstance(manifest.sha256, dict):
         raise TypeError("sha256 must be an object")
     return manifest
@@ -306,7 +315,7 @@ def load_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         session_ids=events["session_id"].to_numpy(),
         request_ids=events["request_id"].to_numpy(),
         product_rows=_mapped(
-            events, "product_id", {p: i + 1 for i, p in enumerate(product_ids)}, np.int32
+            events, "product_id", {"": 0} | {p: i + 1 for i, p in enumerate(product_ids)}, np.int32
         ),
         codes=_mapped(events, "type", code_of, np.int8),
         placements=placement_codes.astype(np.int8),
@@ -314,6 +323,7 @@ def load_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         quantities=events["quantity"].to_numpy(),
         price_minor=events["price_minor"].to_numpy(),
         discounts=events["discount"].to_numpy(),
+        amounts=events["amount"].to_numpy(),
         devices=device_codes.astype(np.int8),
         countries=country_codes.astype(np.int16),
     )

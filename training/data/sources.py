@@ -8,7 +8,7 @@ from pathlib import Path
 from shop.errors import DataRejected
 from training.data.progress import Progress, no_progress
 from training.data.readers import online_retail, rees46, sequences, world
-from training.data.snapshot import MANIFEST, SnapshotManifest, file_sha256
+from training.data.snapshot import MANIFEST, SNAPSHOT_SCHEMA, SnapshotManifest, file_sha256
 from training.data.tabular import SUFFIXES, column_names, find_tables
 
 
@@ -86,7 +86,8 @@ def snapshot_for(data: Path, snapshots: Path, *, progress: Progress = no_progres
 def _content_id(source: str, data: Path) -> str:
     files = [data / n for n in world.FILES] if source == WORLD else find_tables(data)
     digests = "".join(file_sha256(file) for file in files)
-    return hashlib.sha256(digests.encode()).hexdigest()[:12]
+    # With the schema: what an older version imported is imported again.
+    return hashlib.sha256(f"{SNAPSHOT_SCHEMA}{digests}".encode()).hexdigest()[:12]
 
 
 def _the_table(source: str, form: TableSource, data: Path) -> Path:

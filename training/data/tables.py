@@ -42,6 +42,7 @@ def event_table(
             "quantity": (zeros + 1 if quantities is None else quantities).astype(np.int32),
             "price_minor": zeros if price_minor is None else price_minor,
             "discount": zeros.astype(np.float32),
+            "amount": zeros.astype(np.int32),
             "device": unknown,
             "country": unknown if countries is None else countries.column(),
         },

@@ -34,6 +34,7 @@ from training.models.ranker_layers import (
     ProductEncoder,
     Standardise,
     TargetAttention,
+    UntoldDropout,
 )
 
 # head → the head whose event must come first. Absent heads drop out of the chain.
@@ -58,6 +59,7 @@ class RankerConfig:
     expert_hidden: int = 64
     expert_size: int = 32
     tower_size: int = 16
+    untold_dropout: float = 0.1  # share of lists that are not told of promotions, while learning
 
     @property
     def feature_size(self) -> int:
@@ -92,6 +94,7 @@ class RankerTrunk(nn.Module):
         self.context = nn.ModuleList(
             nn.Embedding(count, _CONTEXT_EMBEDDING) for count in config.context_code_counts
         )
+        self.untold = UntoldDropout(config.untold_dropout)
         self.context_scale = Standardise(len(CONTEXT_VALUES))
         self.value_scale = Standardise(len(CANDIDATE_VALUES))
         shopper_size = (
@@ -149,7 +152,7 @@ class RankerTrunk(nn.Module):
                 user_vector * math.sqrt(self.config.vector_size),  # as the product features
                 summary_BK,
                 *contexts,
-                self.context_scale(context_values),
+                self.context_scale(self.untold(context_values)),
             ],
             dim=-1,
         )

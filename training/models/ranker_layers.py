@@ -3,7 +3,7 @@
 Each is plain tensor arithmetic with dynamic batch and candidate count, so that it exports to ONNX.
 
 Suffixes: B requests, N candidates, T history, D vector size, R catalogue rows, A product codes,
-S product statics, E product features, K attention size, M match features.
+S product statics, E product features, K attention size, M match features, V context values.
 """
 
 import math
@@ -11,13 +11,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+from shop.context_values import MAY_BE_UNTOLD
 from shop.events import EVENT_CODE_COUNT, EVENT_CODES, EventType
+from shop.features import CONTEXT_VALUES
 
 # What a product's own past in the history is counted by, and over how long it fades, in hours.
 _MATCH_GROUPS: tuple[tuple[EventType, ...], ...] = (
-    (EventType.CLICK, EventType.DWELL),
+    (EventType.CLICK,),
     (EventType.CART,),
-    (EventType.REMOVE, EventType.ABANDON),
+    (EventType.REMOVE,),
+    (EventType.ABANDON,),
     (EventType.PURCHASE,),
     (EventType.RETURN,),
 )
@@ -155,6 +158,24 @@ class HeadwiseLinear(nn.Module):
         return nn.functional.linear(values, torch.block_diag(*self.weight), self.bias)
 
 
+class UntoldDropout(nn.Module):
+    """Hides from a share of requests, while learning, what not every storefront tells."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        untold = torch.tensor([name in MAY_BE_UNTOLD for name in CONTEXT_VALUES])
+        self.untold_V: Tensor
+        self.register_buffer("untold_V", untold, persistent=False)
+
+    def forward(self, context_values: Tensor) -> Tensor:
+        """[B, V], the values that are hidden at 0, as where nothing is told."""
+        if not self.training:
+            return context_values
+        hidden_B1 = torch.rand(context_values.shape[0], 1) < self.share
+        return context_values.masked_fill(hidden_B1 & self.untold_V, 0.0)
+
+
 class Standardise(nn.Module):
     """Values brought to mean 0 and deviation 1 of the training window."""
 
@@ -170,6 +191,10 @@ class Standardise(nn.Module):
         flat = values.reshape(-1, values.shape[-1])
         self.mean.copy_(flat.mean(dim=0))
         self.scale.copy_(1.0 / flat.std(dim=0, correction=0).clamp(min=1e-3))
+
+    def ignore(self, columns: list[int]) -> None:
+        """These columns are 0 from now on, whatever they hold."""
+        self.scale[columns] = 0.0
 
     def forward(self, values: Tensor) -> Tensor:
         """Same shape; far outliers are held in, since no training taught what they mean."""

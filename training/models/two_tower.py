@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from shop.events import EVENT_CODE_COUNT
 from training.model_folder import TWO_TOWER_CONFIG, TWO_TOWER_WEIGHTS, read_json, write_whole
+from training.models.ranker_layers import UntoldDropout
 
 _MASKED = -1e9  # not -inf: a shopper without history would average over nothing and become NaN
 
@@ -39,7 +40,7 @@ class TwoTowerConfig:
     context_code_size: int = 8
     dropout: float = 0.1
     id_dropout: float = 0.2  # share of products that must do without their id in one step
-    code_dropout: float = 0.1  # share of context codes that are taken for unknown in one step
+    code_dropout: float = 0.1  # share of context codes, and of promotions told, hidden in one step
 
     @staticmethod
     def from_json(raw: dict[str, Any]) -> "TwoTowerConfig":
@@ -126,6 +127,7 @@ class UserTower(nn.Module):
         self.out = nn.Sequential(
             nn.Linear(3 * size, 2 * size), nn.ReLU(), nn.Linear(2 * size, size)
         )
+        self.untold = UntoldDropout(config.code_dropout)
         self.dropout = nn.Dropout(config.dropout)
         self.code_dropout = config.code_dropout
 
@@ -192,7 +194,7 @@ class UserTower(nn.Module):
         known_SE = self.codes.weight
         table_SE = torch.where(self.is_seen_S1, known_SE, known_SE[self.unknown_of_S])
         embedded_BE = F.embedding(codes_BC + self.first_code_C, table_SE).flatten(1)
-        scaled_BV = (values_BV - self.value_mean_V) * self.value_scale_V
+        scaled_BV = (self.untold(values_BV) - self.value_mean_V) * self.value_scale_V
         context_BD: Tensor = self.context(torch.cat([embedded_BE, scaled_BV], dim=-1))
         return context_BD
 

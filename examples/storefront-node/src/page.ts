@@ -20,6 +20,8 @@ const WHY: Record<Reason, string> = {
   EXPLORATION: "something new",
   POPULAR: "much loved",
   FALLBACK: "a bestseller",
+  NEW: "just arrived",
+  MATCHED: "what you searched for",
 };
 const FEW_LEFT = 5;
 const STYLE = `body{font:16px/1.4 system-ui;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}

@@ -14,8 +14,10 @@ import type { LogEventsResponse__Output as Receipt } from "./generated/vitrine/v
 import type { RecommendationsClient } from "./generated/vitrine/v1/Recommendations.js";
 import type { RecommendRequest } from "./generated/vitrine/v1/RecommendRequest.js";
 import type { RecommendResponse__Output as Reply } from "./generated/vitrine/v1/RecommendResponse.js";
+import type { RerankRequest } from "./generated/vitrine/v1/RerankRequest.js";
+import type { RerankResponse__Output as Reranked } from "./generated/vitrine/v1/RerankResponse.js";
 
-export type { Event, RecommendRequest, Receipt, Reply };
+export type { Event, RecommendRequest, Receipt, Reply, Reranked, RerankRequest };
 
 // In a shop of your own: copies of these two files, from the release of Vitrine that you call.
 const PROTO_ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -31,10 +33,11 @@ type Answer<T> = (error: grpc.ServiceError | null, reply?: T) => void;
 export class Vitrine {
   private readonly stub: RecommendationsClient;
 
-  constructor(address: string) {
+  /** With `grpc.credentials.createSsl(…)` for a door that speaks TLS. */
+  constructor(address: string, credentials = grpc.credentials.createInsecure()) {
     const definition = loadSync(PROTO, { ...AS_TYPED, includeDirs: [PROTO_ROOT] });
     const loaded = grpc.loadPackageDefinition(definition) as unknown as ProtoGrpcType;
-    this.stub = new loaded.vitrine.v1.Recommendations(address, grpc.credentials.createInsecure(), {
+    this.stub = new loaded.vitrine.v1.Recommendations(address, credentials, {
       "grpc.service_config": readFileSync(SERVICE_CONFIG, "utf8"),
       "grpc.enable_http_proxy": 0, // the door stands in our own network
     });
@@ -43,6 +46,11 @@ export class Vitrine {
   /** A ranked list. Rejects with a grpc.ServiceError after `timeoutMs` at the latest. */
   recommend(request: RecommendRequest, timeoutMs: number): Promise<Reply> {
     return within(timeoutMs, (deadline, answer) => this.stub.recommend(request, deadline, answer));
+  }
+
+  /** The products of a list of the shop's own, such as search results, in the order of this shopper's lists. */
+  rerank(request: RerankRequest, timeoutMs: number): Promise<Reranked> {
+    return within(timeoutMs, (deadline, answer) => this.stub.rerank(request, deadline, answer));
   }
 
   /** Resolves once the events are on disk. An event with the same key again counts once. */

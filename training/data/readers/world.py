@@ -1,13 +1,14 @@
 """World: the raw tables of a simulated shop, checked as any other outside data.
 
 A world folder holds `products.parquet`, `shoppers.parquet` and `events.parquet` in the columns of a
-snapshot, and `world.json`, of which the currency is read. Nothing is translated; every row is
-checked, and an event must name a product and a shopper that passed.
+snapshot, and `world.json`, of which currency and time zone are read. Nothing is translated; every
+row is checked, and an event must name a shopper and, unless it is a search, a product that passed.
 """
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from shop.errors import DataRejected
 from shop.events import EventType
 from shop.features import PLACEMENTS
+from shop.local_time import UTC_ZONE, is_time_zone
 from training.data import columns
 from training.data.coded import Coded
 from training.data.progress import Progress
@@ -25,6 +27,7 @@ from training.data.snapshot import (
     EVENTS,
     FIRST_MS,
     LAST_MS,
+    MAX_AMOUNT,
     MAX_PRICE_MINOR,
     MAX_QUANTITY,
     PRODUCT_COLUMNS,
@@ -54,7 +57,13 @@ def import_world(folder: Path, out: Path, progress: Progress) -> SnapshotManifes
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise DataRejected(f"{folder} is no world: it lacks {', '.join(missing)}")
-    writer = SnapshotWriter(out, "world", _currency(folder / ABOUT))
+    about = _about(folder / ABOUT)
+    writer = SnapshotWriter(
+        out,
+        "world",
+        _currency(folder / ABOUT, about),
+        time_zone=_time_zone(folder / ABOUT, about),
+    )
     progress("reading products", 0.0)
     products = _products(folder / PRODUCTS, writer)
     progress("reading shoppers", 0.05)
@@ -67,17 +76,28 @@ def import_world(folder: Path, out: Path, progress: Progress) -> SnapshotManifes
     return writer.finish(products, shoppers, events)
 
 
-def _currency(file: Path) -> str:
+def _about(file: Path) -> dict[str, Any]:
     if file.stat().st_size > _MAX_ABOUT_BYTES:
         raise DataRejected(f"{file} is larger than {_MAX_ABOUT_BYTES} bytes")
     try:
         about = json.loads(file.read_text())
     except (ValueError, RecursionError) as error:
         raise DataRejected(f"{file} is no JSON: {error}") from error
-    currency = about.get("currency") if isinstance(about, dict) else None
+    return about if isinstance(about, dict) else {}
+
+
+def _currency(file: Path, about: dict[str, Any]) -> str:
+    currency = about.get("currency")
     if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency):
         raise DataRejected(f'{file}: "currency" is {currency!r}; need three capitals, as in "EUR"')
     return currency
+
+
+def _time_zone(file: Path, about: dict[str, Any]) -> str:
+    zone = about.get("time_zone", UTC_ZONE)
+    if not isinstance(zone, str) or not is_time_zone(zone):
+        raise DataRejected(f'{file}: "time_zone" is {zone!r}; need one such as "Europe/Berlin"')
+    return zone
 
 
 def _products(file: Path, writer: SnapshotWriter) -> pa.Table:
@@ -155,7 +175,8 @@ def _events(
         "request_id": (0, _MAX_ID),
         "position": (0, _MAX_POSITION),
         "quantity": (0, MAX_QUANTITY),
-        "price_minor": (1, MAX_PRICE_MINOR),
+        "price_minor": (0, MAX_PRICE_MINOR),
+        "amount": (0, MAX_AMOUNT),
     }
     given: dict[str, pa.Array] = {
         name: pa.array(columns.integers(sieve, name, low=low, high=high))
@@ -167,8 +188,12 @@ def _events(
     users = columns.identifier(sieve, "user_id")
     is_search = types.rows_where(pc.equal(types.names, EventType.SEARCH))
     is_unnamed = products.rows_where(pc.equal(products.names, ""))
-    sieve.leave_out(is_search & is_unnamed, "search that names no product")
+    sieve.fault(is_search & ~is_unnamed, "a search names a product")
+    sieve.fault(~is_search & is_unnamed, "product_id is empty")
+    is_free = given["price_minor"].to_numpy() == 0
+    sieve.fault(~is_search & is_free, f"price_minor is outside 1..{MAX_PRICE_MINOR}")
     _fault_unknown(sieve, products, product_ids, "product_id")
+    sieve.fault(users.rows_where(pc.equal(users.names, "")), "user_id is empty")
     _fault_unknown(sieve, users, user_ids, "user_id")
     texts = {
         "type": types,
@@ -187,6 +212,7 @@ def _events(
 
 
 def _fault_unknown(sieve: Sieve, ids: Coded, known: pa.ChunkedArray, column: str) -> None:
-    is_known = pc.is_in(ids.names, value_set=known.combine_chunks())
-    sieve.fault(ids.rows_where(pc.equal(ids.names, "")), f"{column} is empty")
+    is_known = pc.or_(
+        pc.is_in(ids.names, value_set=known.combine_chunks()), pc.equal(ids.names, "")
+    )
     sieve.fault(ids.rows_where(pc.invert(is_known)), f"{column} is unknown or was quarantined")
