@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDERS = ("unit", "contract", "e2e", "gpu", "design")
+FOLDERS = ("unit", "learning", "contract", "e2e", "gpu", "design")
 ROOT = Path(__file__).resolve().parent
 
 

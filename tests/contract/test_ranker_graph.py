@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from tests.unit.test_ranker_model import a_batch, a_ranker
+from tests.learning.test_ranker_model import a_batch, a_ranker
 from training.models.ranker import ServingRanker
 
 

@@ -1,6 +1,7 @@
 """Who may import whom. The table is the one in docs/architecture.md; this test keeps it."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def _files(package: str) -> list[Path]:
     return [path for path in (ROOT / package).rglob("*.py") if "_pb2" not in path.name]
 
 
+@cache  # most files are in two rows of the table
 def _imports(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -11,7 +11,7 @@ from shop.features import candidate_values, mean_log_price
 from shop.neighbours import Neighbours, score_neighbours
 from shop.popularity import Popularity
 from shop.sources import from_history, from_neighbours, from_popularity
-from tests.unit.shown_log import HOUR_MS, PRODUCTS, START_MS, Deed, a_list, written
+from tests.learning.shown_log import HOUR_MS, PRODUCTS, START_MS, Deed, a_list, written
 from training.data.snapshot import Snapshot
 from training.examples import moments_of_events
 from training.histories import build_histories

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shop.features import CONTEXT_VALUES, FeatureSchema
-from tests.unit.tasteful_log import DAY_MS, GROUPS, START_MS, a_task, a_tasteful_log
+from tests.learning.tasteful_log import DAY_MS, GROUPS, START_MS, a_task, a_tasteful_log
 from training.algorithms.sampled_softmax import PoolSampler, sampled_softmax
 from training.algorithms.two_tower import (
     CHECKPOINT,

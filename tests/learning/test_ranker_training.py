@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.tasteful_log import a_task, a_tasteful_log
+from tests.learning.tasteful_log import a_task, a_tasteful_log
 from training.algorithms.item_item import ItemItemSettings, fit_neighbours
 from training.algorithms.popularity import fit_popularity
 from training.algorithms.ranker import CHECKPOINT, RankerSettings, train_ranker

@@ -11,7 +11,7 @@ import training.algorithms.user_user as user_user_module
 from export.source_tables import find_arrivals
 from shop.events import EventType
 from shop.source_tables import shopper_key
-from tests.unit.test_item_item import a_snapshot
+from tests.learning.test_item_item import a_snapshot
 from training.algorithms.content import ContentSettings, fit_content
 from training.algorithms.segments import SegmentSettings, fit_segments
 from training.algorithms.user_user import UserUserSettings, fit_user_user
