@@ -74,6 +74,9 @@ class Telemetry:
             **self._here,
         )
         self._empty = Counter("vitrine_empty_answers", "Lists without a product", **self._here)
+        self._relaxed = Counter(
+            "vitrine_relaxed_answers", "Lists that left conditions of their filter", **self._here
+        )
         self._in_flight = Gauge("vitrine_calls_in_flight", "Calls under way", **self._here)
         self._serving = Gauge("vitrine_serving", "1: as health says SERVING", **self._here)
         self._release = Gauge("vitrine_release", "The release served", ("release",), **self._here)
@@ -113,6 +116,8 @@ class Telemetry:
             self._degradations[reason].inc()
         if len(answer.slate) == 0:
             self._empty.inc()
+        if answer.relaxed:
+            self._relaxed.inc()
         self._cache_status[answer.cache.status].inc()
         if answer.cache.status in (CacheStatus.HIT, CacheStatus.PARTIAL):
             self._cache_age.observe(answer.cache.age_ms / 1000.0)

@@ -38,7 +38,6 @@ _BEFORE_THE_STACK = ("start", "filters")
 _WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "signals", "search", "retail")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
-_IMAGES = _ROOT / "docs" / "images"
 
 
 def configure_bench(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +62,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
     if arguments.write or arguments.name == ALL:
         store = _store(arguments.state_dir)
         stored = [result for name in TITLES if (result := kept(name, store)) is not None]
-        write_page(_PAGE, stored, TITLES)
+        write_page(_PAGE, stored, TITLES, drawn=_drawn(arguments.state_dir))
         sys.stderr.write(f"written: {_PAGE}\n")
     return 0 if all(result.holds for result in results) else 1
 
@@ -85,7 +84,9 @@ def _run(name: str, arguments: argparse.Namespace) -> Result:
     sys.stderr.write(f"{name}: {TITLES[name].lower()} …\n")
     module = importlib.import_module(f"loadtest.benchmarks.{name}")
     extra = {"data": arguments.retail_data} if name == "retail" else {}
-    measured: Result = module.measure(arguments.state_dir, _IMAGES, **extra)
+    drawn = _drawn(arguments.state_dir)
+    drawn.mkdir(parents=True, exist_ok=True)
+    measured: Result = module.measure(arguments.state_dir, drawn, **extra)
     data = " --retail-data DIR" if name == "retail" else ""
     result = replace(measured, command=f"vitrine bench {name}{data}", machine=machine())
     keep(result, _store(arguments.state_dir))
@@ -98,6 +99,11 @@ def _run(name: str, arguments: argparse.Namespace) -> Result:
 
 def _store(state_dir: Path) -> Path:
     return state_dir / "bench"
+
+
+def _drawn(state_dir: Path) -> Path:
+    """Pictures beside the figures they belong to; only --write takes them into the page."""
+    return _store(state_dir) / "images"
 
 
 def _show(result: Result) -> None:

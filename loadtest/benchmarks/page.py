@@ -1,5 +1,6 @@
 """Page: docs/benchmarks.md, written from the stored results and nothing else."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,12 +16,19 @@ interpolated.
 """
 
 
-def write_page(path: Path, results: list[Result], titles: Mapping[str, str]) -> None:
-    """Replace the page."""
+def write_page(
+    path: Path, results: list[Result], titles: Mapping[str, str], *, drawn: Path
+) -> None:
+    """Replace the page and its pictures, which lie in the folder `drawn`."""
     parts = [_HEAD, _overview(results, titles)]
     parts += [_section(result, titles[result.name]) for result in results]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(parts))
+    images = path.parent / "images"
+    images.mkdir(exist_ok=True)
+    for name in (name for result in results for name in result.pictures):
+        if (drawn / name).exists():  # else the page keeps the one that it has
+            shutil.copyfile(drawn / name, images / name)
 
 
 def _overview(results: list[Result], titles: Mapping[str, str]) -> str:

@@ -40,7 +40,7 @@ def test_a_limit_holds_up_to_itself_and_never_for_nothing_measured(
 
 def test_the_page_names_command_machine_day_and_what_does_not_hold(tmp_path: Path) -> None:
     slow = replace(RESULT, name="faults", checks=(at_most("failed", 3.0, 0.0, ""),))
-    write_page(tmp_path / "benchmarks.md", [RESULT, slow], TITLES)
+    write_page(tmp_path / "benchmarks.md", [RESULT, slow], TITLES, drawn=tmp_path)
     text = (tmp_path / "benchmarks.md").read_text()
     assert "`vitrine bench load`" in text
     assert "2 cores" in text
@@ -49,6 +49,19 @@ def test_the_page_names_command_machine_day_and_what_does_not_hold(tmp_path: Pat
     assert "| failed | ≤ 0 | 3 | **does not hold** |" in text
     assert "images/load.png" in text
     assert "[150 calls a second](#150-calls-a-second)" in text
+
+
+def test_a_picture_changes_only_with_the_page(tmp_path: Path) -> None:
+    page, drawn = tmp_path / "docs" / "benchmarks.md", tmp_path / "drawn"
+    drawn.mkdir()
+    (drawn / "load.png").write_bytes(b"this run")
+    (drawn / "other.png").write_bytes(b"of no result")
+    write_page(page, [RESULT], TITLES, drawn=drawn)
+    pictures = {path.name: path.read_bytes() for path in (page.parent / "images").iterdir()}
+    assert pictures == {"load.png": b"this run"}
+    (drawn / "load.png").unlink()
+    write_page(page, [RESULT], TITLES, drawn=drawn)
+    assert (page.parent / "images" / "load.png").read_bytes() == b"this run"
 
 
 def test_the_machine_is_told_without_its_name() -> None:

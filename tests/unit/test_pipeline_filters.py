@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serving.recommend.filter_masks import FilterMasks
 from serving.recommend.request import Degradation
 from serving.recommend.settings import RecommendSettings
+from serving.telemetry import Telemetry
 from shop.blend import Quotas
 from shop.errors import DependencyUnavailable
 from tests.unit.small_shop import CATEGORIES, PLAIN, a_history, a_shop, an_ask
@@ -23,6 +24,15 @@ def test_a_strict_filter_is_never_left() -> None:
     answer = shop.answer(an_ask(filter='category = "lamps"', strict_filtering=True, page_size=40))
     assert shop.shown(answer) == LAMPS
     assert answer.next_page is None
+
+
+def test_lists_that_left_their_filter_are_counted() -> None:
+    shop, telemetry = a_shop(), Telemetry()
+    for strict in (True, False, False):
+        telemetry.answered(
+            shop.answer(an_ask(filter='category = "lamps"', strict_filtering=strict, page_size=40))
+        )
+    assert telemetry.registry.get_sample_value("vitrine_relaxed_answers_total") == 2
 
 
 def only_the_tower(count: int) -> Quotas:
