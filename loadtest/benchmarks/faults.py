@@ -48,7 +48,7 @@ def measure(state_dir: Path, images: Path) -> Result:
 
 def outcome_of(log: CallLog, *, killed_s: float, killed_pid: int, pid_after: int) -> Result:
     """What the run came to. It only holds if the kill was felt: another process, degraded calls."""
-    recovered_s = _full_quality_after(log, killed_s)
+    recovered_s = full_quality_after(log, killed_s)
     since = [reasons for at, reasons in zip(log.at_s, log.degraded, strict=True) if at >= killed_s]
     degraded = sum(1 for reasons in since if reasons)
     failed = int(np.count_nonzero(log.codes != OK)) + log.event_errors
@@ -89,8 +89,8 @@ def _server_pid(state_dir: Path) -> int:
     return 0 if status is None else status.server_pid
 
 
-def _full_quality_after(log: CallLog, killed_s: float) -> float:
-    """Seconds from the kill until the first of a long row of undegraded, ranked calls."""
+def full_quality_after(log: CallLog, killed_s: float) -> float:
+    """Seconds from a harm until the first of a long row of undegraded, ranked calls."""
     good: NDArray[np.bool_] = np.array([not reasons for reasons in log.degraded]) & (log.scored > 0)
     after = np.flatnonzero(log.at_s >= killed_s)
     bad = after[~good[after]]
