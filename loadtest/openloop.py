@@ -45,7 +45,7 @@ class LoadPlan:
     at_s: NDArray[np.float64]  # [n] not decreasing
     calls: Sequence[Call]  # [n]
     timeout_s: float
-    channels: int = 4  # connections: one would reach one replica only
+    channels: int = 8  # connections: one would reach one replica only
 
 
 @dataclass(frozen=True, slots=True, eq=False)

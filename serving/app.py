@@ -94,7 +94,7 @@ def serve(
             _wait_until_warm(settings)
             if ports_file is not None:
                 _write_ports(ports_file, settings)
-            logger.info("the door is open at %s", _door_addresses(settings)[0])
+            logger.info("the door is open at %s", _door_address(settings))
             _wait_for_the_end_of(parent if die_with_parent else None)
     except KeyboardInterrupt:
         logger.info("stopped")
@@ -208,7 +208,7 @@ class GatewayFailed(VitrineError):
 def _wait_until_warm(settings: Settings) -> None:
     """Returns when the first good list was made, or after a while without: the door is open."""
     until = time.monotonic() + settings.door.warm_within_s
-    with VitrineClient(_door_addresses(settings)[0]) as client:
+    with VitrineClient(_door_address(settings)) as client:
         # Who holds no certificate that the door's TLS accepts reads its metrics.
         told = StateFolder(settings.state_dir).metrics_address(rank=0)
         while not (says_it_serves(told) if settings.door.speaks_tls else client.is_serving()):
@@ -218,18 +218,16 @@ def _wait_until_warm(settings: Settings) -> None:
             time.sleep(_WARM_STEP_S)
 
 
-def _door_addresses(settings: Settings) -> list[str]:
+def _door_address(settings: Settings) -> str:
     door = settings.door
-    count = door.replicas if door.kind == "direct" else 1
     host = "127.0.0.1" if door.host == "0.0.0.0" else door.host
-    return [f"{host}:{door.port + at}" for at in range(count)]
+    return f"{host}:{door.port}"
 
 
 def _write_ports(file: Path, settings: Settings) -> None:
     ports = {
         "pid": os.getpid(),
-        "door": _door_addresses(settings)[0],
-        "doors": _door_addresses(settings),
+        "door": _door_address(settings),
         "tls": settings.door.speaks_tls,
     }
     file.parent.mkdir(parents=True, exist_ok=True)

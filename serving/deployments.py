@@ -27,6 +27,7 @@ _GRPC_MESSAGE_BYTES = 16 << 20  # 1,000 events of at most 4 kB, four times over;
 _SERVE_CALLS = (
     1_000  # a last line of defence: the gateway's own limits (`serving.turns`) come first
 )
+_REUSE_PORT = "grpc.so_reuseport"
 _DRAIN_S = 1.0  # our calls take 0.1 s; Serve waits 30 s by default
 _HAPROXY_REPLICA_PORTS = (40_000, 41_000)  # Serve's own range, behind HAProxy's one port
 
@@ -87,7 +88,8 @@ class DoorGateway(Gateway):
 
         rank = serve.get_replica_context().rank.rank
         log_to_file(settings.logs_dir / f"gateway-{rank}.jsonl", settings.log_level)
-        listen_on(settings.door.host, server_credentials(settings.door))
+        port = settings.door.port if settings.door.kind == "direct" else None
+        listen_on(settings.door.host, server_credentials(settings.door), shared_port=port)
         try:
             await super().__init__(self._opener(settings), settings.door)
         except VitrineError as error:
@@ -119,26 +121,45 @@ def serve_metrics(telemetry: Telemetry, settings: Settings, rank: int) -> None:
         logger.error("the address of the metrics cannot be told: %s", error)
 
 
-def listen_on(host: str, credentials: grpc.ServerCredentials | None) -> None:
+def listen_on(
+    host: str, credentials: grpc.ServerCredentials | None, *, shared_port: int | None
+) -> None:
     """Has this process's Serve listen on `host` alone, and with TLS if there are credentials.
 
-    By itself it listens on every interface, plainly, and has no option for either (2.60). The
-    function replaced is the one that it keeps replaceable.
+    All replicas of a machine listen on `shared_port` where there is one, and the kernel spreads
+    the connections over them; else each on the port that Serve gave it. By itself Serve listens
+    on every interface, plainly and alone, and has no option for any of it (2.60). The function
+    replaced is the one that it keeps replaceable; the server's class is taken from where Serve
+    looks it up.
     """
-    from ray.serve._private import default_impl
+    from ray.serve._private import default_impl, grpc_util
 
     replaceable: Any = default_impl
     if not callable(getattr(replaceable, "add_grpc_address", None)):
         raise TypeError("ray.serve no longer binds its gRPC server through add_grpc_address")
 
     def add_grpc_address(grpc_server: Any, server_address: str) -> None:
-        address = f"{host}:{server_address.rpartition(':')[2]}"
+        address = f"{host}:{shared_port or server_address.rpartition(':')[2]}"
         if credentials is None:
             grpc_server.add_insecure_port(address)
         else:
             grpc_server.add_secure_port(address, credentials)
 
     replaceable.add_grpc_address = add_grpc_address
+    if shared_port is not None:
+        sharing: Any = grpc_util
+        sharing.gRPCGenericServer = _sharing_its_port(sharing.gRPCGenericServer)
+
+
+def _sharing_its_port(server_class: Any) -> Any:
+    """Serve's server, but for its insisting on a port of its own."""
+
+    class SharingServer(server_class):  # type: ignore[misc]
+        def __init__(self, factory: Any, *, extra_options: Any = None) -> None:
+            kept = [option for option in extra_options or () if option[0] != _REUSE_PORT]
+            super().__init__(factory, extra_options=[*kept, (_REUSE_PORT, 1)])
+
+    return SharingServer
 
 
 def gateway_application(gateway: type, door: DoorSettings, *arguments: Any) -> Any:

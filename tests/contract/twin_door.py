@@ -1,8 +1,8 @@
 """The real door, on a real Ray Serve, with memory twins behind it.
 
-    python -m tests.contract.twin_door STATE PORTS_FILE [CERTIFICATES]
+    python -m tests.contract.twin_door STATE PORTS_FILE [CERTIFICATES [REPLICAS]]
 
-With a folder of certificates it speaks TLS, and hears only clients that show one.
+With a folder of certificates (not "") it speaks TLS, and hears only clients that show one.
 A file named `stall-ranker` in STATE makes the ranker answer never; `fail-log` makes the event store
 fail; `break-pipeline` puts a bug into it.
 """
@@ -101,9 +101,11 @@ class TwinGateway(DoorGateway):
         return partial(open_twins, settings.state_dir)
 
 
-def door_settings(certificates: str) -> DoorSettings:
+def door_settings(certificates: str = "", replicas: str = "1") -> DoorSettings:
     """Of a small door on ports of its own."""
-    door = DoorSettings(port=0, metrics_port=0, concurrent_calls=16, queued_calls=4)
+    door = DoorSettings(
+        port=0, metrics_port=0, concurrent_calls=16, queued_calls=4, replicas=int(replicas)
+    )
     if not certificates:
         return door
     return replace(
@@ -118,7 +120,7 @@ if __name__ == "__main__":
     serve(
         Settings(
             state_dir=Path(sys.argv[1]),
-            door=door_settings(sys.argv[3] if len(sys.argv) > 3 else ""),
+            door=door_settings(*sys.argv[3:]),
         ),
         ports_file=Path(sys.argv[2]),
         die_with_parent=True,
