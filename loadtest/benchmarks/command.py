@@ -27,6 +27,7 @@ TITLES = {
     "cache": "Rankings kept for calls that come again",
     "load": "150 calls a second",
     "faults": "Triton killed under load",
+    "upgrade": "A second cluster takes over under load",
     "quality": "Lists against the truth of the world",
     "sources": "Candidate sources and their blends",
     "search": "Queries, their constraints and what finds them",

@@ -176,16 +176,20 @@ async def watch(address: str, host: str, port: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs until it is killed."""
+    options = _parser().parse_args(arguments)
+    log_to_stderr("info")
+    asyncio.run(watch(options.triton, options.host, options.port))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving.triton.watch", description="Tell whether a Triton really answers."
     )
     parser.add_argument("--triton", default="127.0.0.1:8001", help="its gRPC address")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (loopback)")
     parser.add_argument("--port", type=int, default=8003, help="where to listen (8003)")
-    options = parser.parse_args(arguments)
-    log_to_stderr("info")
-    asyncio.run(watch(options.triton, options.host, options.port))
-    return 0
+    return parser
 
 
 if __name__ == "__main__":
