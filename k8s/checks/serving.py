@@ -1,8 +1,10 @@
 """Serving: the Ray cluster, the application in it and the product's own settings fit each other."""
 
+import functools
 import importlib
 import tempfile
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -105,10 +107,7 @@ def _config(cluster: Cluster, service: Manifest) -> Iterator[Finding]:
 
 def _as_ray_reads(config: dict[str, Any]) -> None:
     """Raises ValueError with what Ray would say; unknown keys are refused, which Ray may not."""
-    from ray.serve.schema import ServeDeploySchema
-
-    read = ServeDeploySchema(**config)
-    told = read.dict(exclude_unset=True)
+    told = _ray_schema()(**config).model_dump(exclude_unset=True)
     for application, kept in zip(config["applications"], told["applications"], strict=True):
         for given, known in zip(
             application.get("deployments", ()), kept.get("deployments", ()), strict=True
@@ -122,6 +121,14 @@ def _as_ray_reads(config: dict[str, Any]) -> None:
     unknown = _lost({k: v for k, v in config.items() if k != "applications"}, told)
     if unknown:
         raise ValueError(f"unknown {unknown}")
+
+
+@functools.cache
+def _ray_schema() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Ray's own use of pydantic
+        from ray.serve.schema import ServeDeploySchema
+    return ServeDeploySchema
 
 
 def _lost(given: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
