@@ -34,15 +34,14 @@ STEP_S = 8.0
 WEIGHTS = (0, 10, 50, 100)  # of the new cluster, in per cent
 WARM_UP_S = 3.0
 _AFTER_S = 6.0  # the old cluster is gone, and calls go on
-_START_S = 60.0  # of a second cluster beside a load
 _DRAIN_S = 20.0
 _STEADY_S = 4.0  # of counting at the end, where the old cluster must get nothing
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(slots=True)
-class _Course:
-    """What happened when."""
+class Course:
+    """What happened in one rehearsal."""
 
     shares: list[tuple[int, float, int]] = field(default_factory=list)  # weight, share, calls
     drained_s: float = 0.0
@@ -58,13 +57,21 @@ def measure(state_dir: Path, images: Path) -> Result:
     except (ImportError, BuildFailed) as error:
         raise BenchmarkFailed(f"the manifests cannot be built: {error}") from error
     with a_stack(state_dir) as stack, tempfile.TemporaryDirectory(prefix="up-") as short:
-        return result_of(_rehearse(described, state_dir, stack, Path(short)))
+        return result_of(rehearse(described, state_dir, stack, Path(short)))
 
 
-def _rehearse(described: Described, state_dir: Path, stack: StackState, folder: Path) -> _Course:
+def rehearse(
+    described: Described,
+    state_dir: Path,
+    stack: StackState,
+    folder: Path,
+    *,
+    step_s: float = STEP_S,
+) -> Course:
+    """The whole upgrade, `step_s` at each weight. `folder` is empty and has a short path."""
     old, new = (a_place(folder / name, state_dir) for name in ("old", "new"))
     run = f"rehearsal.{time.time_ns()}"
-    course = _Course()
+    course = Course()
     with (
         running(described, new, variables(new, stack), run) as taking_over,
         balancing(folder, {"old": old.address, "new": new.address}) as balancer,
@@ -73,10 +80,10 @@ def _rehearse(described: Described, state_dir: Path, stack: StackState, folder: 
             wait_until_serving(old, leaving)
             # The second one starts beside the first; its first calls find it warm.
             wait_until_serving(new, taking_over)
-            load = run_apart(_plan(balancer, state_dir))
+            load = run_apart(_plan(balancer, state_dir, step_s))
             time.sleep(WARM_UP_S + 2.0)
             for weight in WEIGHTS:
-                course.shares.append(_step(balancer, weight, old, new))
+                course.shares.append(_step(balancer, weight, old, new, step_s))
             course.drained_s = _drain(balancer)
             calls_before = _calls(old)
             time.sleep(_STEADY_S)
@@ -86,18 +93,20 @@ def _rehearse(described: Described, state_dir: Path, stack: StackState, folder: 
     return course
 
 
-def _plan(balancer: Balancer, state_dir: Path) -> LoadPlan:
+def _plan(balancer: Balancer, state_dir: Path, step_s: float) -> LoadPlan:
     rng = np.random.default_rng(6)
-    seconds = len(WEIGHTS) * STEP_S + _STEADY_S + _DRAIN_S + _AFTER_S + WARM_UP_S
+    seconds = len(WEIGHTS) * step_s + _STEADY_S + _DRAIN_S + _AFTER_S
     at_s = schedule(Arrivals.POISSON, rate_per_s=RATE_PER_S, duration_s=seconds, rng=rng)
     calls = make_calls(SCENARIOS["browse"], audience_of(state_dir), at_s.size, rng)
     return LoadPlan(balancer.address, at_s - WARM_UP_S, calls, timeout_s=5.0)
 
 
-def _step(balancer: Balancer, weight: int, old: Place, new: Place) -> tuple[int, float, int]:
+def _step(
+    balancer: Balancer, weight: int, old: Place, new: Place, step_s: float
+) -> tuple[int, float, int]:
     balancer.weigh({"old": 100 - weight, "new": weight})
     before = _calls(old), _calls(new)
-    time.sleep(STEP_S)
+    time.sleep(step_s)
     at_old, at_new = _calls(old) - before[0], _calls(new) - before[1]
     return weight, at_new / max(at_old + at_new, 1), at_old + at_new
 
@@ -120,7 +129,7 @@ def _calls(place: Place) -> int:
     )
 
 
-def result_of(course: _Course) -> Result:
+def result_of(course: Course) -> Result:
     """What the rehearsal came to. It only holds if calls were really shifted."""
     log = course.log
     if log is None:
