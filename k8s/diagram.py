@@ -16,7 +16,7 @@ from k8s.checks.build import OVERLAYS, ROOT, build_overlay
 from k8s.checks.cluster import Cluster, Pods, where
 from k8s.checks.serving import pod_settings, worker_environment
 
-_WIDTH, _GAP, _LINE, _PAD = 210, 90, 16, 10
+_WIDTH, _GAP, _LINE, _PAD = 250, 80, 16, 10
 _COLUMNS = ("callers", "doors", "what they ask", "what lasts")
 _COLOURS = ("#fdf3dc", "#e3eefb", "#e6f4e6", "#f1e9f7")
 
@@ -102,7 +102,7 @@ def _alert_lines(cluster: Cluster) -> Iterator[str]:
 
 
 def _pod_lines(cluster: Cluster, pods: Pods) -> Iterator[str]:
-    owner = next((each for each in cluster.objects if pods.owner.startswith(where(each))), None)
+    owner = next((each for each in cluster.objects if pods.of == where(each)), None)
     if pods.is_worker and owner is not None:
         group = owner["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
         yield f"{group['minReplicas']} to {group['maxReplicas']} pods, one gateway each"

@@ -33,6 +33,11 @@ class Pods:
     is_worker: bool = False
 
     @property
+    def of(self) -> str:
+        """The object that the template is a part of: kind/name."""
+        return self.owner.partition(" ")[0]
+
+    @property
     def containers(self) -> list[dict[str, Any]]:
         """Those that run, without those that run before."""
         return list(self.spec.get("containers", ()))

@@ -92,7 +92,7 @@ def _config(cluster: Cluster, service: Manifest) -> Iterator[Finding]:
     except (ValueError, yaml.YAMLError) as error:
         yield Finding("serve-config", at, str(error).replace("\n", " ")[:400])
         return
-    workers = [pods for pods in cluster.pods if pods.is_worker and where(service) in pods.owner]
+    workers = [pods for pods in cluster.pods if pods.is_worker and pods.of == where(service)]
     for application in config["applications"]:
         yield from _application(at, application)
         for deployment in application.get("deployments", ()):
