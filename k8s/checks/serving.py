@@ -164,7 +164,7 @@ def _deployment(at: str, service: Manifest, deployment: Mapping[str, Any]) -> It
     per_node = deployment.get("max_replicas_per_node", 0)
     if per_node != 1:
         yield Finding("replicas-per-node", at, "a pod has one port for one gateway")
-    if most > group["maxReplicas"] or least > group["minReplicas"] * max(per_node, 1):
+    if most > group["maxReplicas"] or least != group["minReplicas"]:
         pods = f"{group['minReplicas']} to {group['maxReplicas']} pods"
         yield Finding("replica-count", at, f"{least} to {most} gateways for {pods}")
     wanted = float(deployment.get("ray_actor_options", {}).get("num_cpus", 1))

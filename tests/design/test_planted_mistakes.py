@@ -341,6 +341,12 @@ MISTAKES: dict[str, tuple[str, Plant]] = {
         "replica-count",
         lambda c: _config(c, lambda f: _gateway(f)["autoscaling_config"].update(max_replicas=99)),
     ),
+    "pods that no gateway fills": (
+        "replica-count",
+        lambda c: _ray(c)["rayClusterConfig"]["workerGroupSpecs"][0].update(
+            minReplicas=5, replicas=5
+        ),
+    ),
     "a setting that is none": (
         "settings",
         lambda c: _settings(c, "metrics_port", "metric_port"),

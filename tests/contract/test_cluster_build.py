@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from serving.cluster_app import build
 
 
+@pytest.mark.filterwarnings("ignore")  # of Ray's own use of pydantic, when it is imported
 def test_what_ray_keeps_of_the_settings_is_a_path(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(
