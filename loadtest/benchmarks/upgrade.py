@@ -4,6 +4,7 @@ Both clusters are started from the manifests of the overlay cpu-local, as KubeRa
 Triton and the shop's systems are one stack's, as they are one in a cluster.
 """
 
+import contextlib
 import tempfile
 import time
 import urllib.request
@@ -72,24 +73,25 @@ def rehearse(
     old, new = (a_place(folder / name, state_dir) for name in ("old", "new"))
     run = f"rehearsal.{time.time_ns()}"
     course = Course()
-    with (
-        running(described, new, variables(new, stack), run) as taking_over,
-        balancing(folder, {"old": old.address, "new": new.address}) as balancer,
-    ):
-        with running(described, old, variables(old, stack), run) as leaving:
-            wait_until_serving(old, leaving)
-            # The second one starts beside the first; its first calls find it warm.
-            wait_until_serving(new, taking_over)
-            load = run_apart(_plan(balancer, state_dir, step_s))
-            time.sleep(WARM_UP_S + 2.0)
-            for weight in WEIGHTS:
-                course.shares.append(_step(balancer, weight, old, new, step_s))
-            course.drained_s = _drain(balancer)
-            calls_before = _calls(old)
-            time.sleep(_STEADY_S)
-            if _calls(old) != calls_before:
-                raise BenchmarkFailed("the old cluster still gets calls at weight 0")
-        course.log = load.result()  # the old cluster is gone
+    with contextlib.ExitStack() as staying, contextlib.ExitStack() as going:
+        leaving = going.enter_context(running(described, old, variables(old, stack), run))
+        wait_until_serving(old, leaving)
+        # The second one starts beside the first; its first calls find it warm.
+        starting = running(described, new, variables(new, stack), run)
+        wait_until_serving(new, staying.enter_context(starting))
+        doors = {"old": old.address, "new": new.address}
+        balancer = staying.enter_context(balancing(folder, doors))
+        load = run_apart(_plan(balancer, state_dir, step_s))
+        time.sleep(WARM_UP_S + 2.0)
+        for weight in WEIGHTS:
+            course.shares.append(_step(balancer, weight, old, new, step_s))
+        course.drained_s = _drain(balancer)
+        calls_before = _calls(old)
+        time.sleep(_STEADY_S)
+        if _calls(old) != calls_before:
+            raise BenchmarkFailed("the old cluster still gets calls at weight 0")
+        going.close()  # the old cluster ends, and calls go on
+        course.log = load.result()
     return course
 
 
