@@ -31,10 +31,11 @@ REPOSITORY = "model_repository"  # in the state folder
 RELEASE_KEY = "release.key"  # in its keys
 
 
-def shelf_of(state_dir: Path, repository: Path | None = None) -> Shelf:
+def shelf_of(state_dir: Path, repository: Path | None = None, fleet: str = "") -> Shelf:
     """Where the releases of one state folder lie."""
     state = StateFolder(state_dir)
-    return Shelf(state.releases, repository or state.root / REPOSITORY, state.run / STATUS_FILE)
+    repository = repository or state.root / REPOSITORY
+    return Shelf(state.releases, repository, state.run / STATUS_FILE, fleet)
 
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
@@ -81,9 +82,8 @@ def configure_promote(parser: argparse.ArgumentParser) -> None:
 
 def run_promote(arguments: argparse.Namespace) -> int:
     """Make a release the active one. On ReleaseRejected or NotFound all stays as it was."""
-    manifest = promote(
-        arguments.release, shelf_of(arguments.state_dir, arguments.repository), _key(arguments)
-    )
+    shelf = shelf_of(arguments.state_dir, arguments.repository, arguments.triton)
+    manifest = promote(arguments.release, shelf, _key(arguments))
     sys.stdout.write(f"{manifest.release} is active\n")
     return 0
 
@@ -98,7 +98,7 @@ def configure_rollback(parser: argparse.ArgumentParser) -> None:
 
 def run_rollback(arguments: argparse.Namespace) -> int:
     """Make an earlier release the active one again. Raises as `run_promote`."""
-    shelf = shelf_of(arguments.state_dir, arguments.repository)
+    shelf = shelf_of(arguments.state_dir, arguments.repository, arguments.triton)
     manifest = rollback(shelf, _key(arguments), arguments.release)
     sys.stdout.write(f"{manifest.release} is active\n")
     return 0
@@ -135,6 +135,12 @@ def _add_repository(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="model repository of a Triton elsewhere (the state folder's)",
+    )
+    parser.add_argument(
+        "--triton",
+        default="",
+        metavar="HOST:PORT",
+        help="wait until every Triton that this name leads to serves it (a cluster's)",
     )
 
 

@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from export.fleet import wait_until_everywhere
 from serving.adapters.release_files import (
     CURRENT,
     current_release,
@@ -43,6 +44,7 @@ class Shelf:
     releases_root: Path
     repository: Path
     status_file: Path
+    fleet: str = ""  # host:port of a cluster's Tritons; "": the supervisor's status tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,10 @@ def promote(
     was_there = manifest.version in {v.version for v in installed_versions(shelf.repository)}
     install_version(shelf.releases_root / release, manifest, shelf.repository)
     try:
-        _wait_until_served(manifest, shelf.status_file, ready_within_s)
+        if shelf.fleet:
+            wait_until_everywhere(shelf.fleet, manifest, within_s=ready_within_s)
+        else:
+            _wait_until_served(manifest, shelf.status_file, ready_within_s)
     except ReleaseRejected:
         if not was_there:
             remove_version(shelf.repository, manifest.version)

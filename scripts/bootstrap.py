@@ -3,8 +3,9 @@
 Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
 skipped while its inputs have not changed. `--check` only says what is missing. `--for-tests` also
-sees to a Redis server, `--storefront` builds examples/storefront-node: only tests need these, and
-set-up goes on without them where they cannot be had.
+sees to a Redis server and to `.tools` (promtool and checkov, for the Kubernetes manifests),
+`--storefront` builds examples/storefront-node: only tests need these, and set-up goes on without
+them where they cannot be had.
 
 Package indexes, proxies and caches are pip's own business: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and
 pip.conf are honoured. Where pip would choose the CUDA build of torch and the CPU build is wanted,
@@ -20,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TRITON = ROOT / ".triton"
+TOOLS = ROOT / ".tools"
 LOCKS = ROOT / "requirements"
 PROTOS = sorted((ROOT / "serving" / "proto").glob("*.proto"))
 STAMPS = VENV / ".stamps"
@@ -45,7 +48,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="say what is missing, change nothing")
     parser.add_argument("--storefront", action="store_true", help="build the example in Node, too")
-    parser.add_argument("--for-tests", action="store_true", help="see to a Redis server, too")
+    parser.add_argument(
+        "--for-tests", action="store_true", help="see to Redis, promtool and checkov, too"
+    )
     arguments = parser.parse_args()
     steps: list[tuple[str, Callable[[], str], Callable[[], None]]] = [
         ("application environment (2-3 GB, a minute or two)", _app_inputs, _make_app),
@@ -56,6 +61,7 @@ def main() -> int:
     ]
     try:
         _check_machine()
+        _look_for_kubectl(may_install=not arguments.check)
         if arguments.for_tests:
             _look_for_redis(may_install=not arguments.check)
         missing = [(name, key(), make) for name, key, make in steps if not _is_done(name, key())]
@@ -75,9 +81,47 @@ def main() -> int:
     except KeyboardInterrupt:
         print("set-up interrupted; run it again to go on", file=sys.stderr)
         return 130
+    if arguments.for_tests:
+        _try("promtool", "the alerts' own tests are skipped", _make_promtool)
+        _try("checkov", "the policy checks are skipped", _make_checkov)
     if arguments.storefront:
         _try_storefront()
     return 0
+
+
+def _try(name: str, without: str, make: Callable[[], None]) -> None:
+    """Tools that only tests need must not keep the rest from running."""
+    try:
+        make()
+    except (SetupFailed, OSError) as failure:
+        print(f"{name} cannot be had, {without}: {failure}", file=sys.stderr)
+
+
+def _make_promtool() -> None:
+    """Out of Debian's package, which would start a Prometheus if it were installed."""
+    target = TOOLS / "bin" / "promtool"
+    if target.exists() or shutil.which("promtool"):
+        return
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise SetupFailed("it comes from Debian's package prometheus")
+    with tempfile.TemporaryDirectory() as folder:
+        _run(["apt-get", "download", "-qq", "prometheus"], "apt-get download", Path(folder))
+        (package,) = Path(folder).glob("*.deb")
+        _run(["dpkg-deb", "-x", str(package), f"{folder}/out"], "dpkg-deb")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(f"{folder}/out/usr/bin/promtool", target)
+
+
+def _make_checkov() -> None:
+    """In an environment of its own: it pins other versions of what the application uses."""
+    lock = LOCKS / "checkov.lock"
+    name, fingerprint = "checkov", _digest(lock)
+    if (TOOLS / "checkov" / "bin" / "checkov").exists() and _is_done(name, fingerprint):
+        return
+    print("checkov, for the manifests (0.4 GB) …", flush=True)
+    _make_venv(TOOLS / "checkov")
+    _pip(TOOLS / "checkov", "--no-deps", "-r", str(lock))
+    _mark_done(name, fingerprint)
 
 
 def _try_storefront() -> None:
@@ -109,6 +153,27 @@ def _check_machine() -> None:
         packages.append(f"libpython{version}")
     if packages:
         _install_system(packages)
+
+
+def _look_for_kubectl(*, may_install: bool) -> None:
+    """`make check` builds the Kubernetes manifests with `kubectl kustomize`.
+
+    From whatever package source this machine has it; Debian 12's own (kubernetes-client 1.20) is
+    too old to know components.
+    """
+    if shutil.which("kubectl"):
+        return
+    try:
+        if not may_install or shutil.which("apt-cache") is None:
+            raise SetupFailed("system packages are missing: kubectl")
+        known = subprocess.run(
+            ["apt-cache", "show", "kubectl"], capture_output=True, check=False
+        ).returncode
+        if known:
+            raise SetupFailed("no package source of this machine has kubectl 1.21 or later")
+        _install_system(["kubectl"])
+    except SetupFailed as failure:
+        print(f"{failure}; without it the manifests in k8s/ go unchecked", flush=True)
 
 
 def _look_for_redis(*, may_install: bool) -> None:

@@ -86,7 +86,8 @@ class DoorGateway(Gateway):
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
         from ray import serve
 
-        rank = serve.get_replica_context().rank.rank
+        # Of this node: on one machine the same as the rank; a pod's first replica is its number 0.
+        rank = serve.get_replica_context().rank.local_rank
         log_to_file(settings.logs_dir / f"gateway-{rank}.jsonl", settings.log_level)
         port = settings.door.port if settings.door.kind == "direct" else None
         listen_on(settings.door.host, server_credentials(settings.door), shared_port=port)

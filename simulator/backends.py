@@ -63,6 +63,7 @@ class Backends:
     seed: int = 0  # of the faults' chance
     make_forecast: Callable[[], Forecast] | None = None  # None: nothing is known of demand
     search_terms: tuple[str, ...] = ()  # what people may look for
+    host: str = "127.0.0.1"  # who may ask; 0.0.0.0 in a cluster's own network
     world: World = field(init=False)
     outside: Outside = field(init=False)
     _forecasting: asyncio.Task[None] = field(init=False)
@@ -110,9 +111,9 @@ class Backends:
         self._add_services(name, server)
         wished = self.ports.get(name, 0)
         try:
-            self.ports[name] = server.add_insecure_port(f"127.0.0.1:{wished}")
+            self.ports[name] = server.add_insecure_port(f"{self.host}:{wished}")
         except RuntimeError as error:
-            raise DependencyUnavailable(name, f"cannot listen on 127.0.0.1:{wished}") from error
+            raise DependencyUnavailable(name, f"cannot listen on {self.host}:{wished}") from error
         await server.start()
         self._servers[name] = server
 
@@ -210,12 +211,13 @@ def _currency_beside(products: Path) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator.backends",
-        description="The shop's own systems and feeds on loopback, until SIGTERM.",
+        description="The shop's own systems and feeds, until SIGTERM.",
     )
     parser.add_argument("--products", type=Path, required=True, help="products.parquet")
     parser.add_argument("--ports-file", type=Path, help="where to write the ports as JSON")
     for name in _NAMES:
         parser.add_argument(f"--{name}-port", type=int, default=0, help="0 = any free one")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (the loopback)")
     parser.add_argument("--currency", help="ISO 4217; default: what lies beside the products")
     parser.add_argument(
         "--seed", type=int, default=WorldSettings().seed, help="of campaigns and faults"
@@ -227,12 +229,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(
-    room: StockRoom, ports: dict[str, int], ports_file: Path | None, products: Path
+    room: StockRoom, ports: dict[str, int], ports_file: Path | None, products: Path, host: str
 ) -> None:
     forecast = partial(_forecast_or_none, products, room)
     terms = search_terms_of(products)
     async with Backends(
-        room, ports, seed=room.seed, make_forecast=forecast, search_terms=terms
+        room, ports, seed=room.seed, make_forecast=forecast, search_terms=terms, host=host
     ) as backends:
         tell_ports(backends.ports, ports_file)
         await until_told_to_end()
@@ -255,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ports = {name: getattr(chosen, f"{name}_port") for name in _NAMES}
     try:
         room = open_stock_room(chosen.products, currency=chosen.currency, seed=chosen.seed)
-        asyncio.run(_serve(room, ports, chosen.ports_file, chosen.products))
+        asyncio.run(_serve(room, ports, chosen.ports_file, chosen.products, chosen.host))
     except (DataRejected, DependencyUnavailable) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -28,6 +28,7 @@ TITLES = {
     "load": "150 calls a second",
     "faults": "Triton killed under load",
     "adversity": "One thing goes wrong at a time",
+    "upgrade": "A second cluster takes over under load",
     "quality": "Lists against the truth of the world",
     "sources": "Candidate sources and their blends",
     "search": "Queries, their constraints and what finds them",
