@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from serving.gateway import Gateway, OpenService
+from serving.haproxy_binds import write_program
 from serving.logging_setup import log_to_file
 from serving.service import open_service
 from serving.settings import DoorSettings, Settings
@@ -67,7 +68,9 @@ def _haproxy_environment(scratch: str, free_ports: list[int]) -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
     )
     ports = {name: str(port) for name, port in zip(names, free_ports, strict=False)}
+    own = [ports[name] for name in names[:2]]
     return ports | {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": write_program(scratch, own),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Short names: Serve puts 57 bytes between folder and file, HAProxy allows 97 for a socket.

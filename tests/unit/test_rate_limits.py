@@ -40,10 +40,10 @@ def test_any_number_of_callers_takes_bounded_memory_and_the_busy_one_is_not_forg
 @pytest.mark.parametrize(
     ("peer", "host"),
     [
-        ("ipv4:10.0.0.7:51234", "10.0.0.7"),
-        ("ipv6:%5B2001:db8:1:2:3:4:5:6%5D:51234", "6:2001:db8:1:2"),
-        ("ipv6:[::1]:51234", "6:::1"),
-        ("unix:/run/x", "unix:/run/x"),
+        ("ipv4:10.0.0.7:51234", "ipv4:10.0.0.7"),
+        ("ipv6:%5B2001:db8:1:2:3:4:5:6%5D:51234", "ipv6:2001:db8:1:2"),
+        ("ipv6:[::1]:51234", "ipv6:::1"),
+        ("unix:/run/x", "unix"),
     ],
 )
 def test_a_machine_is_one_caller_whatever_its_port(peer: str, host: str) -> None:
