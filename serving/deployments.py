@@ -40,7 +40,7 @@ def serve_environment(settings: Settings, *, scratch: str, free_ports: list[int]
     )
     lean = {
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "token",  # Ray's own ports listen on every interface
+        "RAY_AUTH_MODE": "token",
         "RAY_DEDUP_LOGS": "0",
         "RAY_worker_niceness": "0",  # Ray's is 15: any busy process would starve the door
         "RAY_enable_metrics_collection": "0",  # ours are served by the gateway itself
@@ -54,6 +54,10 @@ def serve_environment(settings: Settings, *, scratch: str, free_ports: list[int]
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(_GRPC_MESSAGE_BYTES),
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": str(settings.ray.control_interval_s),
     }
+    if not settings.ray.address:
+        # Ray takes the machine's outer address for its own otherwise, whatever it is told, and
+        # listens on every interface (its switch for systems on which it knows no cluster).
+        lean["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     if door.kind == "direct":
         # A replica that was replaced comes back on the port that clients know.
         return lean | {"RAY_SERVE_PORT_QUARANTINE_S": "0"}
