@@ -20,30 +20,34 @@ from shop.errors import SettingsRejected
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `vitrine token`."""
-    parser.add_argument("--settings", type=Path, metavar="FILE", help="TOML; see serving/settings")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    create = actions.add_parser("create", help="a new token, shown once")
-    create.add_argument("name", metavar="NAME", help="whose it is, as the audit log will say")
-    create.add_argument(
+    parser.add_argument(
+        "verb",
+        choices=("create", "list", "revoke"),
+        metavar="create|list|revoke",
+        help="create: a new token, shown once; list: who has one; revoke: a running door refuses"
+        " it within two seconds",
+    )
+    parser.add_argument(
+        "name", nargs="?", default="", metavar="NAME", help="whose it is; the audit log says so"
+    )
+    parser.add_argument(
         "--scope",
         action="append",
-        required=True,
+        default=[],
         choices=[scope.value for scope in Scope],
-        help="what it is for; may be given several times",
+        help="what a new token is for; may be given several times",
     )
-    create.add_argument("--calls-per-s", type=float, metavar="N", help="default: the settings'")
-    create.add_argument("--out", type=Path, metavar="FILE", help="write it there, not to a screen")
-    lists = actions.add_parser("list", help="who has a token; never the token")
-    lists.add_argument("--json", action="store_true", help="one JSON object")
-    revoke = actions.add_parser("revoke", help="a running door refuses it within two seconds")
-    revoke.add_argument("name", metavar="NAME", help="or the id")
+    parser.add_argument("--calls-per-s", type=float, metavar="N", help="default: the settings'")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it there, not to a screen")
+    parser.add_argument("--json", action="store_true", help="list: one JSON object")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="TOML; see serving/settings")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Changes the file; every door that reads it follows."""
     settings = load_settings(arguments.settings)
     file = _file(settings, arguments.state_dir)
-    match arguments.action:
+    match arguments.verb:
         case "create":
             _create(arguments, file)
         case "list":
