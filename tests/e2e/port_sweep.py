@@ -27,6 +27,7 @@ _QUESTIONS = (
     "/inference.GRPCInferenceService/RepositoryModelUnload",
 )
 _PATHS = ("/", "/metrics", "/v2/repository/index", "/api/version", "/get_or_create_runtime_env")
+_NO_PROXY = (("grpc.enable_http_proxy", 0),)
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -57,9 +58,18 @@ class Listening:
         """What a stranger without any token gets from it; nothing, if all is well."""
         return [*self._grpc_answers(), *self._http_answers()]
 
+    def code(self, question: str) -> grpc.StatusCode:
+        """With what it refuses one question; OK if it does not."""
+        with grpc.insecure_channel(self.reached_at, _NO_PROXY) as channel:
+            try:
+                channel.unary_unary(question)(b"", timeout=3.0)
+            except grpc.RpcError as error:
+                found: grpc.StatusCode = error.code()
+                return found
+        return grpc.StatusCode.OK
+
     def _grpc_answers(self) -> Iterator[str]:
-        no_proxy = (("grpc.enable_http_proxy", 0),)
-        with grpc.insecure_channel(self.reached_at, no_proxy) as channel:
+        with grpc.insecure_channel(self.reached_at, _NO_PROXY) as channel:
             for question in _QUESTIONS:
                 try:
                     channel.unary_unary(question)(b"", timeout=3.0)
