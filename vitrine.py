@@ -175,7 +175,9 @@ def _audited(
         finally:
             log = AuditLog(arguments.state_dir / "audit.jsonl")
             try:
-                log.note(this_user(), f"vitrine {' '.join(words)}", outcome)
+                log.note(
+                    this_user(os.environ.get("SUDO_USER")), f"vitrine {' '.join(words)}", outcome
+                )
             except OSError as error:
                 sys.stderr.write(f"vitrine: {outcome}, but not in the audit log: {error}\n")
         return code

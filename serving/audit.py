@@ -18,13 +18,12 @@ logger = logging.getLogger(__name__)
 _MAX_TEXT = 200
 
 
-def this_user() -> str:
-    """Of this machine; with `sudo` the one who is behind it, too."""
+def this_user(behind: str | None) -> str:
+    """Of this machine, and who is behind it by `sudo`, if anybody is."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user
         user = str(os.getuid())
-    behind = os.environ.get("SUDO_USER")
     return f"{user}@{socket.gethostname()}" + (f" (sudo by {behind})" if behind else "")
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +15,12 @@ from serving.client import ClientTls, VitrineClient, new_event
 from serving.client_calls import read_token
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Stage
+from serving.settings_reader import TOKEN_FILE, named_token_file
 from serving.stack.folder import StateFolder
 from shop.errors import NotFound
 from shop.events import EventType
 from shop.features import PLACEMENTS
 
-TOKEN_FILE = "VITRINE_TOKEN_FILE"  # in the environment: a command's, not a setting of the door
 _MAX_PAGE = 500
 _TIMEOUT_S = 5.0
 _PIPE_WIDTH = 140
@@ -111,8 +110,8 @@ def door_client(arguments: argparse.Namespace) -> VitrineClient:
 
 def token_of(file: Path | None) -> str | None:
     """In this file, else in the one that the environment names; None if neither is named."""
-    named = os.environ.get(TOKEN_FILE) if file is None else str(file)
-    return read_token(Path(named)) if named else None
+    named = named_token_file() if file is None else file
+    return None if named is None else read_token(named)
 
 
 def door_address(arguments: argparse.Namespace) -> str:

