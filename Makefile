@@ -6,7 +6,7 @@ DATA ?=
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup storefront proto run test test-unit check bench format clean
+.PHONY: help setup storefront proto run test test-unit check sbom bench format clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -31,7 +31,11 @@ check: setup ## Lint, types and the decisions kept by tests: exactly what CI run
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/python scripts/audit.py
 	@$(PYTEST) -q tests/design
+
+sbom: setup ## The bill of materials, CycloneDX, to standard output
+	@$(BIN)/python scripts/sbom.py
 
 bench: setup ## The benchmark suite into docs/benchmarks.md
 	@$(BIN)/vitrine bench all

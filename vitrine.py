@@ -7,7 +7,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Command:
     module: str
     example: str
     has_siblings: bool = False  # in its module, whose functions then end in _NAME
+    is_audited: bool = False  # an operator's or merchandiser's action; see serving.audit
 
     @property
     def suffix(self) -> str:
@@ -31,8 +32,10 @@ class Command:
         return f"_{self.name}" if self.has_siblings else ""
 
 
-def _command(module: str, name: str, summary: str, example: str) -> Command:
-    return Command(name, summary, module, example, has_siblings=True)
+def _command(
+    module: str, name: str, summary: str, example: str, *, is_audited: bool = False
+) -> Command:
+    return Command(name, summary, module, example, has_siblings=True, is_audited=is_audited)
 
 
 COMMANDS = (
@@ -90,15 +93,32 @@ COMMANDS = (
     ),
     _command("export.command", "export", "models to a signed release", "vitrine export MODEL"),
     _command(
-        "export.command", "promote", "make a release the active one", "vitrine promote RELEASE"
+        "export.command",
+        "promote",
+        "make a release the active one",
+        "vitrine promote RELEASE",
+        is_audited=True,
     ),
-    _command("export.command", "rollback", "take the last promotion back", "vitrine rollback"),
+    _command(
+        "export.command",
+        "rollback",
+        "take the last promotion back",
+        "vitrine rollback",
+        is_audited=True,
+    ),
     _command("export.command", "releases", "what can be served", "vitrine releases --json"),
     Command(
         "rules",
         "check a rule book, show the one in force",
         "serving.rules_command",
         "vitrine rules check rules.toml",
+    ),
+    Command(
+        "token",
+        "who may call the door: create, list, revoke",
+        "serving.token_command",
+        "vitrine token create storefront --scope shop --out storefront.token",
+        is_audited=True,
     ),
     _command(
         "loadtest.command",
@@ -123,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = getattr(importlib.import_module(command.module), f"run{command.suffix}")
     from shop.errors import VitrineError
 
+    if command.is_audited:
+        run = _audited(run, words)
     try:
         return int(run(arguments))
     except VitrineError as error:
@@ -134,6 +156,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `vitrine … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _audited(
+    run: Callable[[argparse.Namespace], int], words: Sequence[str]
+) -> Callable[[argparse.Namespace], int]:
+    """The same, with a line in the audit log, whatever comes of it."""
+    from serving.audit import AuditLog, this_user
+
+    def run_and_note(arguments: argparse.Namespace) -> int:
+        outcome = "stopped"
+        try:
+            code = int(run(arguments))
+            outcome = "OK" if code == DONE else f"exit code {code}"
+        except Exception as error:
+            outcome = f"failed: {error}"
+            raise
+        finally:
+            log = AuditLog(arguments.state_dir / "audit.jsonl")
+            try:
+                log.note(
+                    this_user(os.environ.get("SUDO_USER")), f"vitrine {' '.join(words)}", outcome
+                )
+            except OSError as error:
+                sys.stderr.write(f"vitrine: {outcome}, but not in the audit log: {error}\n")
+        return code
+
+    return run_and_note
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

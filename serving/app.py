@@ -23,6 +23,7 @@ from pathlib import Path
 
 from serving.adapters.key_files import read_key
 from serving.adapters.release_files import current_release, read_release_manifest
+from serving.caller_check import check_callers
 from serving.client import VitrineClient
 from serving.deployments import (
     APPLICATION,
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = _with_absolute_paths(load_settings(options.settings))
         log_to_stderr(settings.log_level)
         check_certificates(settings.door)
+        check_callers(settings.door)
         _check_release(settings)
         check_start(settings)
         serve(
@@ -111,7 +113,11 @@ def _check_release(settings: Settings) -> None:
 
 def _with_absolute_paths(settings: Settings) -> Settings:
     """Ray's workers run in folders of their own."""
-    door = with_absolute_files(settings.door)
+    door = dataclasses.replace(
+        with_absolute_files(settings.door),
+        tokens_file=str(settings.callers_file.absolute()),
+        audit_file=str(settings.audit_file.absolute()),
+    )
     return dataclasses.replace(settings, state_dir=settings.state_dir.absolute(), door=door)
 
 

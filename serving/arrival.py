@@ -1,29 +1,38 @@
-"""Arrival: when a call came in and how long its client will wait, noted before anything queues.
+"""Arrival: what is done for a call before anything queues: noted, and let in or turned away.
 
 Ray Serve hands a deployment neither: its context knows no remaining time, and a call may have
 waited for its turn by then. The door's own server does know, so every handler is wrapped there.
 Works where the replica serves gRPC itself (direct ingress), which is how we run it. For the same
-reason a refusal leaves here, in the form in which clients may ask again by themselves.
+reason a refusal leaves here, in the form in which clients may ask again by themselves, and
+`serving.guard` is asked here, before Ray Serve has done anything for the call.
 """
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2_grpc
 
 from serving import health
+from serving.accepting import Accepted, accept_with
 from serving.field_checks import MAX_DEADLINE_MS
+from serving.guard import THIS_DOOR
+from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc
-from shop.errors import DependencyTimeout, InvalidRequest
+from serving.refusal import refusal_of, refuse
+from shop.errors import DependencyTimeout, InvalidRequest, VitrineError
 
 Handler = Callable[..., Any]
 _DEADLINE_KEY = "vitrine-deadline-ms"  # metadata, for callers that cannot set the field
 _ANSWERED = (None, 0, grpc.StatusCode.OK)  # None and 0: no code was set
+_CANCELLED = grpc.StatusCode.CANCELLED
+_OURS = "/vitrine.v1."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +44,12 @@ class Arrival:
 
     def client_waits_ms(self, now_s: float) -> float:
         """How much longer the client waits for an answer."""
-        if self.client_allows_s is None:
-            return math.inf
-        return (self.at_s + self.client_allows_s - now_s) * 1000.0
+        return (self.client_until_s - now_s) * 1000.0
+
+    @property
+    def client_until_s(self) -> float:
+        """When the client gives up, on the monotonic clock."""
+        return math.inf if self.client_allows_s is None else self.at_s + self.client_allows_s
 
 
 _arrival: ContextVar[Arrival | None] = ContextVar("arrival", default=None)
@@ -83,35 +95,94 @@ def add_services(servicer: Any, server: Any) -> None:
     def noting_arrival(*, service_method: str, streaming_type: Any) -> Handler:
         handler = serve_handler_for(service_method=service_method, streaming_type=streaming_type)
         if streaming_type.name == "UNARY_STREAM":
-            return _noted_stream(handler)
+            return _noted_stream(service_method, handler)
         if streaming_type.name == "UNARY_UNARY":
-            return _noted(handler)
+            noted[service_method] = _noted(service_method, handler)
+            return noted[service_method]
         return handler
+
+    noted: dict[str, Handler] = {}
 
     server.service_handler_factory = noting_arrival
     recommendations_pb2_grpc.add_RecommendationsServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    accept_with(server, _accepted(noted), lambda: THIS_DOOR.acceptors)
     server.add_passthrough_service(health.SERVICE_NAME)  # not a call that waits its turn
     health_pb2_grpc.add_HealthServicer_to_server(health.THIS_PROCESS, server)
 
 
-def _noted(handler: Handler) -> Handler:
+def _accepted(noted: Mapping[str, Handler]) -> list[Accepted]:
+    """The methods of which many calls come at once, as Serve's server handles them."""
+    service = pb.DESCRIPTOR.services_by_name["Recommendations"]
+    accepted = []
+    for method in service.methods:
+        if method.server_streaming:
+            continue
+        name = f"/{service.full_name}/{method.name}"
+        handler = grpc.unary_unary_rpc_method_handler(
+            noted[name],
+            request_deserializer=GetMessageClass(method.input_type).FromString,
+        )
+        accepted.append(Accepted(name, handler, _refusing(name), partial(THIS_DOOR.is_full, name)))
+    return accepted
+
+
+def _refusing(method: str) -> Handler:
+    async def refuse_unread(messages: Any, context: Any) -> None:
+        await _turn_away(method, THIS_DOOR.too_full(), context, _note(context))
+
+    return refuse_unread
+
+
+def _noted(method: str, handler: Handler) -> Handler:
+    if not method.startswith(_OURS):
+        return handler  # Serve's own, for its health
+
     async def call(request: Any, context: Any) -> Any:
-        _note(context)
-        reply = await handler(request, context)
-        if context.code() not in _ANSWERED:
+        arrival = _note(context)
+        try:
+            admitted = THIS_DOOR.admit(method, request, context, arrival.at_s)
+        except VitrineError as error:
+            return await _turn_away(method, error, context, arrival)
+        code = _CANCELLED
+        try:
+            reply = await handler(request, context)
+            code = context.code()
+        finally:
+            THIS_DOOR.leave(admitted, _name_of(code), answered=code in _ANSWERED)
+        if code not in _ANSWERED:
             await _send_status_alone(context)
         return reply
 
     return call
 
 
-def _noted_stream(handler: Handler) -> Handler:
+def _noted_stream(method: str, handler: Handler) -> Handler:
     async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-        _note(context)
-        async for message in handler(request, context):
-            yield message
+        arrival = _note(context)
+        try:
+            admitted = THIS_DOOR.admit(method, request, context, arrival.at_s)
+        except VitrineError as error:
+            await _turn_away(method, error, context, arrival)
+            return
+        try:
+            async for message in handler(request, context):
+                yield message
+        finally:
+            THIS_DOOR.leave(admitted, _name_of(context.code()), answered=False)
 
     return call
+
+
+def _name_of(code: Any) -> str:
+    return grpc.StatusCode.OK.name if code in _ANSWERED else getattr(code, "name", str(code))
+
+
+async def _turn_away(method: str, error: VitrineError, context: Any, arrival: Arrival) -> None:
+    """Ends a call that was not let in, with what its client may act upon."""
+    refusal = refusal_of(error)
+    refuse(context, refusal, client_waits_ms=arrival.client_waits_ms(time.monotonic()))
+    THIS_DOOR.refused(method, error, refusal.code.name, arrival.at_s)
+    await _send_status_alone(context)
 
 
 async def _send_status_alone(context: Any) -> None:
@@ -123,5 +194,7 @@ async def _send_status_alone(context: Any) -> None:
     await context.abort(context.code())
 
 
-def _note(context: Any) -> None:
-    _arrival.set(Arrival(time.monotonic(), context.time_remaining()))
+def _note(context: Any) -> Arrival:
+    arrival = Arrival(time.monotonic(), context.time_remaining())
+    _arrival.set(arrival)
+    return arrival

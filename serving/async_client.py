@@ -11,6 +11,7 @@ from serving.client_calls import (
     ClientTls,
     RequestFields,
     RerankFields,
+    authorized,
     channel_options,
     our_errors,
     request_of,
@@ -23,6 +24,7 @@ class AsyncVitrineClient:
     """Asks one door. Every call raises an error of `shop.errors`. Make it inside the running loop.
 
     `timeout_s` is the whole time for a call, retries included; each call may name its own.
+    `token` is for doors that ask for one.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class AsyncVitrineClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retries: bool = True,
         tls: ClientTls | None = None,
+        token: str | None = None,
     ) -> None:
         self.address = address
+        self._metadata = authorized(token)
         self._timeout_s = timeout_s
         options = channel_options(retries=retries)
         self._channel = (
@@ -69,7 +73,7 @@ class AsyncVitrineClient:
         ask = request_of(request, fields)
         with our_errors(self.address):
             response: pb.RecommendResponse = await self._recommendations.Recommend(
-                ask, timeout=self._within(timeout_s)
+                ask, timeout=self._within(timeout_s), metadata=self._metadata
             )
         return response
 
@@ -79,7 +83,9 @@ class AsyncVitrineClient:
         """One response per request, in order, as they are ready."""
         ask = pb.RecommendManyRequest(requests=requests)
         with our_errors(self.address):
-            stream = self._recommendations.RecommendMany(ask, timeout=self._within(timeout_s))
+            stream = self._recommendations.RecommendMany(
+                ask, timeout=self._within(timeout_s), metadata=self._metadata
+            )
             try:
                 async for response in stream:
                     yield response
@@ -97,7 +103,7 @@ class AsyncVitrineClient:
         ask = pb.RerankRequest(product_ids=product_ids, **fields)
         with our_errors(self.address):
             response: pb.RerankResponse = await self._recommendations.Rerank(
-                ask, timeout=self._within(timeout_s)
+                ask, timeout=self._within(timeout_s), metadata=self._metadata
             )
         return response
 
@@ -107,7 +113,9 @@ class AsyncVitrineClient:
         """Returns once every event is on disk; see `serving.client.new_event`."""
         with our_errors(self.address):
             response: pb.LogEventsResponse = await self._recommendations.LogEvents(
-                pb.LogEventsRequest(events=events), timeout=self._within(timeout_s)
+                pb.LogEventsRequest(events=events),
+                timeout=self._within(timeout_s),
+                metadata=self._metadata,
             )
         return response
 
@@ -119,6 +127,7 @@ class AsyncVitrineClient:
             response: pb.SuggestPriceResponse = await self._recommendations.SuggestPrice(
                 pb.SuggestPriceRequest(product_ids=product_ids),
                 timeout=self._within(timeout_s),
+                metadata=self._metadata,
             )
         return response
 

@@ -18,6 +18,7 @@ from serving.client_calls import (
     EventKind,
     RequestFields,
     RerankFields,
+    authorized,
     channel_options,
     new_event,
     our_errors,
@@ -35,7 +36,7 @@ class VitrineClient:
 
     `timeout_s` is the whole time for a call, retries included; each call may name its own. Without
     `retries` a lost or shed call is raised at once: for whoever measures the door. `tls` is for
-    doors that speak it.
+    doors that speak it, `token` for doors that ask for one.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class VitrineClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retries: bool = True,
         tls: ClientTls | None = None,
+        token: str | None = None,
     ) -> None:
         self.address = address
+        self._metadata = authorized(token)
         self._timeout_s = timeout_s
         options = channel_options(retries=retries)
         self._channel = (
@@ -83,7 +86,7 @@ class VitrineClient:
         ask = request_of(request, fields)
         with our_errors(self.address):
             response: pb.RecommendResponse = self._recommendations.Recommend(
-                ask, timeout=self._within(timeout_s)
+                ask, timeout=self._within(timeout_s), metadata=self._metadata
             )
         return response
 
@@ -93,7 +96,9 @@ class VitrineClient:
         """One response per request, in order, as they are ready."""
         ask = pb.RecommendManyRequest(requests=requests)
         with our_errors(self.address):
-            stream = self._recommendations.RecommendMany(ask, timeout=self._within(timeout_s))
+            stream = self._recommendations.RecommendMany(
+                ask, timeout=self._within(timeout_s), metadata=self._metadata
+            )
             try:
                 yield from stream
             finally:
@@ -110,7 +115,7 @@ class VitrineClient:
         ask = pb.RerankRequest(product_ids=product_ids, **fields)
         with our_errors(self.address):
             response: pb.RerankResponse = self._recommendations.Rerank(
-                ask, timeout=self._within(timeout_s)
+                ask, timeout=self._within(timeout_s), metadata=self._metadata
             )
         return response
 
@@ -120,7 +125,9 @@ class VitrineClient:
         """Returns once every event is on disk. `new_event` makes them so that they count once."""
         with our_errors(self.address):
             response: pb.LogEventsResponse = self._recommendations.LogEvents(
-                pb.LogEventsRequest(events=events), timeout=self._within(timeout_s)
+                pb.LogEventsRequest(events=events),
+                timeout=self._within(timeout_s),
+                metadata=self._metadata,
             )
         return response
 
@@ -132,6 +139,7 @@ class VitrineClient:
             response: pb.SuggestPriceResponse = self._recommendations.SuggestPrice(
                 pb.SuggestPriceRequest(product_ids=product_ids),
                 timeout=self._within(timeout_s),
+                metadata=self._metadata,
             )
         return response
 

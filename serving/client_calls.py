@@ -20,9 +20,11 @@ from serving.proto import recommendations_pb2 as pb
 from shop.errors import (
     DependencyTimeout,
     DependencyUnavailable,
+    Forbidden,
     InvalidRequest,
     NotFound,
     Overloaded,
+    Unauthenticated,
     VitrineError,
 )
 
@@ -177,6 +179,25 @@ def channel_options(*, retries: bool) -> list[tuple[str, int | str]]:
     return [*options, ("grpc.enable_retries", 0)]
 
 
+def authorized(token: str | None) -> tuple[tuple[str, str], ...] | None:
+    """The metadata that shows a token, with every call; None: the door asks for none."""
+    return None if token is None else (("authorization", f"Bearer {token}"),)
+
+
+def read_token(file: Path) -> str:
+    """The token in a file, as `vitrine token create --out` writes it.
+
+    Raises NotFound if it cannot be read, and InvalidRequest if it holds no token.
+    """
+    try:
+        text = file.read_text(errors="replace").strip()
+    except OSError as error:
+        raise NotFound(f"{file}: {error.strerror}; name a file with a token") from error
+    if not text.isascii() or not text.isprintable() or " " in text or not text:
+        raise InvalidRequest("token", f"{file} holds no token")
+    return text
+
+
 @contextmanager
 def our_errors(address: str) -> Iterator[None]:
     """What gRPC raises inside the block leaves it as an error of `shop.errors`."""
@@ -195,6 +216,10 @@ def _translated(error: grpc.RpcError, address: str) -> VitrineError:
             return NotFound(details)
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return Overloaded(details, _retry_after_ms(error))
+        case grpc.StatusCode.UNAUTHENTICATED:
+            return Unauthenticated(details)
+        case grpc.StatusCode.PERMISSION_DENIED:
+            return Forbidden(details)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return DependencyTimeout(_DOOR, "no answer within the time given")
         case grpc.StatusCode.UNAVAILABLE:

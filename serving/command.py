@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from serving.client import ClientTls, VitrineClient, new_event
+from serving.client_calls import read_token
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Stage
+from serving.settings_reader import TOKEN_FILE, named_token_file
 from serving.stack.folder import StateFolder
 from shop.errors import NotFound
 from shop.events import EventType
@@ -87,6 +89,12 @@ def add_door_arguments(parser: argparse.ArgumentParser) -> None:
         ("key", "of our certificate (PEM)"),
     ):
         parser.add_argument(f"--tls-{name}", type=Path, metavar="FILE", help=meaning)
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"our token, for doors that ask for one; default: the file that {TOKEN_FILE} names",
+    )
 
 
 def door_client(arguments: argparse.Namespace) -> VitrineClient:
@@ -96,7 +104,14 @@ def door_client(arguments: argparse.Namespace) -> VitrineClient:
         tls = ClientTls.of_files(*files) if any(files) else None
     except OSError as error:
         raise NotFound(f"{error.filename}: {error.strerror}; name a PEM file") from error
-    return VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S, tls=tls)
+    token = token_of(arguments.token_file)
+    return VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S, tls=tls, token=token)
+
+
+def token_of(file: Path | None) -> str | None:
+    """In this file, else in the one that the environment names; None if neither is named."""
+    named = named_token_file() if file is None else file
+    return None if named is None else read_token(named)
 
 
 def door_address(arguments: argparse.Namespace) -> str:

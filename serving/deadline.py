@@ -1,7 +1,10 @@
 """Deadline: how much time a call still has, and where the time went. The clock is passed in."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from shop.errors import DependencyTimeout
 
 Clock = Callable[[], float]  # seconds, never going back; `time.monotonic` when serving
 
@@ -10,14 +13,24 @@ class Deadline:
     """One budget for the whole call, from which every stage takes a share.
 
     `reserve_s` stays out of every share: the way back (slate, reply, wire) needs it even when
-    everything before was slow.
+    everything before was slow. When the budget is spent a cheaper answer is made; after
+    `client_until_s`, a time of `clock`, nobody waits for any.
     """
 
-    def __init__(self, clock: Clock, *, start_s: float, total_s: float, reserve_s: float) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        start_s: float,
+        total_s: float,
+        reserve_s: float,
+        client_until_s: float = math.inf,
+    ) -> None:
         if not total_s > 0.0 or reserve_s < 0.0:
             raise ValueError(f"a deadline of {total_s} s with {reserve_s} s in reserve")
         self._clock = clock
         self._end_s = start_s + total_s - min(reserve_s, total_s)
+        self._client_until_s = client_until_s
 
     def remaining_s(self) -> float:
         """Seconds left to share out; 0 once they are spent."""
@@ -26,6 +39,11 @@ class Deadline:
     def within(self, share_s: float) -> float:
         """What a stage may take: its share, or what is left if that is less."""
         return min(share_s, self.remaining_s())
+
+    def check_client_waits(self) -> None:
+        """Raises DependencyTimeout once the client's own deadline has passed."""
+        if self._clock() >= self._client_until_s:
+            raise DependencyTimeout("door", "the client's deadline has passed")
 
 
 class StageTimes:

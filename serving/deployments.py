@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from serving.gateway import Gateway, OpenService
+from serving.haproxy_binds import write_program
 from serving.logging_setup import log_to_file
 from serving.service import open_service
 from serving.settings import DoorSettings, Settings
@@ -40,7 +41,7 @@ def serve_environment(settings: Settings, *, scratch: str, free_ports: list[int]
     )
     lean = {
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "token",  # Ray's own ports listen on every interface
+        "RAY_AUTH_MODE": "token",
         "RAY_DEDUP_LOGS": "0",
         "RAY_worker_niceness": "0",  # Ray's is 15: any busy process would starve the door
         "RAY_enable_metrics_collection": "0",  # ours are served by the gateway itself
@@ -54,6 +55,10 @@ def serve_environment(settings: Settings, *, scratch: str, free_ports: list[int]
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(_GRPC_MESSAGE_BYTES),
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": str(settings.ray.control_interval_s),
     }
+    if not settings.ray.address:
+        # Ray takes the machine's outer address for its own otherwise, whatever it is told, and
+        # listens on every interface (its switch for systems on which it knows no cluster).
+        lean["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     if door.kind == "direct":
         # A replica that was replaced comes back on the port that clients know.
         return lean | {"RAY_SERVE_PORT_QUARANTINE_S": "0"}
@@ -68,7 +73,9 @@ def _haproxy_environment(scratch: str, free_ports: list[int]) -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
     )
     ports = {name: str(port) for name, port in zip(names, free_ports, strict=False)}
+    own = [ports[name] for name in names[:2]]
     return ports | {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": write_program(scratch, own),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Short names: Serve puts 57 bytes between folder and file, HAProxy allows 97 for a socket.

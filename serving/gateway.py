@@ -12,12 +12,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from serving.arrival import Arrival, allowed_s, asked_in_metadata_ms, this_arrival
+from serving.audit import AuditLog
 from serving.codec import MAX_MANY
+from serving.guard import THIS_DOOR
 from serving.health import THIS_PROCESS
 from serving.logging_setup import REQUESTS
 from serving.price_reply import encode_prices
@@ -59,23 +62,31 @@ class Gateway:
         self._streams = door.streams
         self._many_at_once = door.many_at_once
         self._is_warm = False
+        self._audit = AuditLog(Path(door.audit_file)) if door.audit_file else None
+        THIS_DOOR.stand(door, self._service.telemetry, self._audit)
+        self._service.telemetry.watch_admission(THIS_DOOR.limit)
         THIS_PROCESS.speak_for(lambda: self._is_well)
         self._service.telemetry.watch_serving(lambda: self._is_well)
         self._warming = asyncio.create_task(self._warm_up())
         self._following = asyncio.create_task(self._follow_releases())
         self._keeping_rules = asyncio.create_task(self._follow_rules())
+        self._knowing_callers = asyncio.create_task(THIS_DOOR.follow_callers())
 
     async def __del__(self) -> None:  # Serve awaits it too, when the replica has drained
         self._warming.cancel()
         self._following.cancel()
         self._keeping_rules.cancel()
+        self._knowing_callers.cancel()
+        if self._audit is not None:
+            self._audit.close()
         await self._stack.aclose()
 
     def check_health(self) -> None:
         """Serve asks now and then, and replaces the replica if this raises."""
         if not self._service.is_sound():
             raise DependencyUnavailable("feedback", "the log's writer has ended")
-        for task in (self._warming, self._following, self._keeping_rules):
+        followers = (self._following, self._keeping_rules, self._knowing_callers)
+        for task in (self._warming, *followers):
             if task.done():
                 task.result()
 
@@ -143,7 +154,12 @@ class Gateway:
             arrival, usual_ms = handling.arrival, service.budgets.total_ms
             total_s = allowed_s(asked_ms, arrival, default_ms=usual_ms)
             async with self._turns.turn():
-                reranked = await service.rerank(ask, start_s=arrival.at_s, total_s=total_s)
+                reranked = await service.rerank(
+                    ask,
+                    start_s=arrival.at_s,
+                    total_s=total_s,
+                    client_until_s=arrival.client_until_s,
+                )
             service.telemetry.answered(reranked.answer)
             ttl_ms = service.deps.settings.attribution_ttl_ms
             catalogue, key = service.tables.catalogue, service.token_key
@@ -220,7 +236,12 @@ class Gateway:
             request.deadline_ms or metadata_ms, arrival, default_ms=service.budgets.total_ms
         )
         async with self._turns.turn():
-            answer = await service.recommend(ask, start_s=arrival.at_s, total_s=total_s)
+            answer = await service.recommend(
+                ask,
+                start_s=arrival.at_s,
+                total_s=total_s,
+                client_until_s=arrival.client_until_s,
+            )
         service.telemetry.answered(answer)
         return encode_answer(
             answer,
@@ -237,14 +258,16 @@ class Gateway:
         At a peak it waits: shoppers who look at a page go first, a batch of e-mails has time.
         """
         try:
-            reply = await when_there_is_room(
-                lambda: self._one(request, Arrival(time.monotonic(), None), 0)
-            )
+            reply = await when_there_is_room(lambda: self._one_with_room(request))
         except Exception as error:  # noqa: BLE001  the edge of one request among many
             refusal = _refusal(error, f"requests[{index}]")
             failure = pb.Failure(code=refusal.code.name, message=refusal.message)
             return pb.RecommendManyResponse(index=index, failure=failure)
         return pb.RecommendManyResponse(index=index, response=reply)
+
+    async def _one_with_room(self, request: pb.RecommendRequest) -> pb.RecommendResponse:
+        with THIS_DOOR.one_of_a_batch():
+            return await self._one(request, Arrival(time.monotonic(), None), 0)
 
 
 class _Handling:

@@ -13,10 +13,12 @@ from serving.field_checks import MAX_LISTED, InvalidFields
 from shop.errors import (
     DependencyTimeout,
     DependencyUnavailable,
+    Forbidden,
     InvalidRequest,
     NotFound,
     Overloaded,
     ReleaseRejected,
+    Unauthenticated,
 )
 
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -47,6 +49,10 @@ def refusal_of(error: Exception) -> Refusal:
             return Refusal(grpc.StatusCode.NOT_FOUND, str(error))
         case Overloaded():
             return _shed(error)
+        case Unauthenticated():
+            return Refusal(grpc.StatusCode.UNAUTHENTICATED, str(error))
+        case Forbidden():
+            return Refusal(grpc.StatusCode.PERMISSION_DENIED, str(error))
         case DependencyTimeout():
             return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, str(error))
         case DependencyUnavailable():

@@ -6,6 +6,7 @@ yet.
 
 import asyncio
 import logging
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -101,21 +102,32 @@ class Service:
             is_searchable=self.deps.release.search is not None,
         )
 
-    async def recommend(self, ask: Ask, *, start_s: float, total_s: float) -> Answer:
+    async def recommend(
+        self, ask: Ask, *, start_s: float, total_s: float, client_until_s: float = math.inf
+    ) -> Answer:
         """A list, made within `total_s` of `start_s`, which is a time of `clock`."""
-        return await recommend(ask, self.deps, self._deadline(start_s, total_s))
+        return await recommend(ask, self.deps, self._deadline(start_s, total_s, client_until_s))
 
-    async def rerank(self, ask: RerankAsk, *, start_s: float, total_s: float) -> RerankAnswer:
+    async def rerank(
+        self, ask: RerankAsk, *, start_s: float, total_s: float, client_until_s: float = math.inf
+    ) -> RerankAnswer:
         """A list brought along, in order, within `total_s` of `start_s`, a time of `clock`."""
-        return await rerank(ask, self.deps, self._deadline(start_s, total_s))
+        return await rerank(ask, self.deps, self._deadline(start_s, total_s, client_until_s))
 
     async def suggest_prices(self, ask: PriceAsk, *, start_s: float, total_s: float) -> PriceAnswer:
         """Prices, suggested within `total_s` of `start_s`, which is a time of `clock`."""
         return await suggest(ask, self.deps, self._deadline(start_s, total_s))
 
-    def _deadline(self, start_s: float, total_s: float) -> Deadline:
-        reserve_s = self.budgets.reserve_ms / 1000.0
-        return Deadline(self.clock, start_s=start_s, total_s=total_s, reserve_s=reserve_s)
+    def _deadline(
+        self, start_s: float, total_s: float, client_until_s: float = math.inf
+    ) -> Deadline:
+        return Deadline(
+            self.clock,
+            start_s=start_s,
+            total_s=total_s,
+            reserve_s=self.budgets.reserve_ms / 1000.0,
+            client_until_s=client_until_s,
+        )
 
     async def record(self, events: Sequence[ShopperEvent], *, within_s: float) -> EventReceipt:
         """Returns once every event is on disk, and counts in the next list."""

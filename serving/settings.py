@@ -9,6 +9,7 @@ from typing import Literal
 
 from serving.adapters.feedback_log import FeedbackSettings
 from serving.adapters.redis_settings import RedisSettings
+from serving.admission import AdmissionSettings
 from serving.recommend.settings import RecommendSettings
 
 
@@ -35,11 +36,17 @@ class DoorSettings:
     price_calls: int = 2
     metrics_port: int = 9464  # of the first replica, the next have the next; 0 takes any
     warm_within_s: float = 30.0  # how long the start waits for a first good answer
-    # TLS: PEM files, read when a replica starts. Without them the door speaks plainly: for the
-    # loopback, or behind a proxy or mesh that encrypts.
+    # TLS: PEM files, read again when they were replaced. Without them the door speaks plainly: for
+    # the loopback, or behind a proxy or mesh that encrypts.
     tls_certificate: str = ""  # the chain, the door's own first
     tls_key: str = ""
     tls_client_ca: str = ""  # if given, only clients with a certificate from there are heard
+    # Who may call. auto: whoever has a token, unless the door is on the loopback; tokens: that,
+    # there too; anyone: whoever reaches the door, as behind a gateway that asks for tokens itself.
+    callers: Literal["auto", "tokens", "anyone"] = "auto"
+    tokens_file: str = ""  # "": keys/callers.json of the state folder; see `vitrine token`
+    audit_file: str = ""  # "": audit.jsonl of the state folder
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
 
     def __post_init__(self) -> None:
         for name in ("port", "metrics_port"):
@@ -67,6 +74,16 @@ class DoorSettings:
             "tls_certificate: is for doors of kind direct; in front of haproxy, end TLS at a proxy"
             " or mesh",
         )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the door."""
+        return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether callers must show a token."""
+        return self.callers == "tokens" or (self.callers == "auto" and not self.is_local)
 
     @property
     def speaks_tls(self) -> bool:
@@ -201,6 +218,16 @@ class Settings:
     def release_key_file(self) -> Path:
         """Signs releases."""
         return self.state_dir / "keys" / "release.key"
+
+    @property
+    def callers_file(self) -> Path:
+        """Who has a token for the door."""
+        return Path(self.door.tokens_file or self.state_dir / "keys" / "callers.json")
+
+    @property
+    def audit_file(self) -> Path:
+        """What operators and merchandisers did."""
+        return Path(self.door.audit_file or self.state_dir / "audit.jsonl")
 
     @property
     def token_key_file(self) -> Path:

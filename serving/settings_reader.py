@@ -19,6 +19,7 @@ from shop.errors import SettingsRejected
 
 _PREFIX = "VITRINE_"
 _SEPARATOR = "__"  # a name without it is no setting: the supervisor marks its processes that way
+TOKEN_FILE = "VITRINE_TOKEN_FILE"
 _TOP_LEVEL = ("state_dir", "log_level", "clock_offset_ms")
 _NOT_SHOWN = "(not shown)"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -33,6 +34,12 @@ def load_settings(file: Path | None, environment: Mapping[str, str] | None = Non
     _merge(table, _from_environment(os.environ if environment is None else environment))
     settings: Settings = _built(Settings(), table, "")
     return settings
+
+
+def named_token_file() -> Path | None:
+    """Where the environment says that our own token for a door is; a command's, not a setting."""
+    named = os.environ.get(TOKEN_FILE)
+    return Path(named) if named else None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

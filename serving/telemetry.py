@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from serving.adapters.feedback_log import FeedbackLog
+from serving.admission import AdaptiveLimit
 from serving.cache_metrics import CacheCollector
 from serving.recommend.cache import RankingCache
 from serving.recommend.lookups import OfferCache
@@ -31,6 +32,10 @@ from serving.recommend.surroundings import Surroundings
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 _AGE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 900.0)
 METHODS = ("Recommend", "RecommendMany", "Rerank", "LogEvents", "SuggestPrice")
+
+# Why a call was turned away: its priority had no room, or nobody's had; its caller asks too often;
+# its client's deadline had passed.
+SHED = ("product", "page", "batch", "shadow", "full", "rate", "late")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
 
@@ -77,6 +82,8 @@ class Telemetry:
         self._relaxed = Counter(
             "vitrine_relaxed_answers", "Lists that left conditions of their filter", **self._here
         )
+        shed = Counter("vitrine_shed", "Calls turned away by reason", ("reason",), **self._here)
+        self._shed = {reason: shed.labels(reason) for reason in SHED}
         self._in_flight = Gauge("vitrine_calls_in_flight", "Calls under way", **self._here)
         self._serving = Gauge("vitrine_serving", "1: as health says SERVING", **self._here)
         self._release = Gauge("vitrine_release", "The release served", ("release",), **self._here)
@@ -121,6 +128,17 @@ class Telemetry:
         self._cache_status[answer.cache.status].inc()
         if answer.cache.status in (CacheStatus.HIT, CacheStatus.PARTIAL):
             self._cache_age.observe(answer.cache.age_ms / 1000.0)
+
+    def shed(self, reason: str) -> None:
+        """A call was turned away for a reason of `SHED`."""
+        self._shed[reason].inc()
+
+    def watch_admission(self, limit: AdaptiveLimit) -> None:
+        """Shows how many lists may be under way, and how many are."""
+        allowed = Gauge("vitrine_lists_allowed", "Lists that may be under way", **self._here)
+        allowed.set_function(lambda: limit.limit)
+        under_way = Gauge("vitrine_lists_under_way", "Lists under way", **self._here)
+        under_way.set_function(lambda: limit.under_way)
 
     def suggested(self, answer: PriceAnswer) -> None:
         """Prices were suggested."""

@@ -4,6 +4,8 @@ VitrineError
 ├── InvalidRequest          the caller must change the request          INVALID_ARGUMENT
 ├── NotFound                what was named does not exist               NOT_FOUND
 ├── Overloaded              shed; come back later                       RESOURCE_EXHAUSTED
+├── Unauthenticated         no token, or none that is known             UNAUTHENTICATED
+├── Forbidden               the token is not for this                   PERMISSION_DENIED
 ├── DependencyError         something behind us failed
 │   ├── DependencyTimeout   it did not answer within its budget         DEADLINE_EXCEEDED
 │   └── DependencyUnavailable   it cannot be reached or refused         UNAVAILABLE
@@ -48,6 +50,14 @@ class Overloaded(VitrineError):
     def __str__(self) -> str:
         when = "later" if self.retry_after_ms is None else f"after {self.retry_after_ms} ms"
         return f"{self.reason}; retry {when}"
+
+
+class Unauthenticated(VitrineError):
+    """Nobody knows who calls; the message never repeats what they sent."""
+
+
+class Forbidden(VitrineError):
+    """Who calls is known, and may not do this."""
 
 
 class DependencyError(VitrineError):

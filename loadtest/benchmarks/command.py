@@ -26,6 +26,7 @@ TITLES = {
     "filters": "Filtered search",
     "cache": "Rankings kept for calls that come again",
     "load": "150 calls a second",
+    "overload": "Three times too many calls",
     "faults": "Triton killed under load",
     "adversity": "One thing goes wrong at a time",
     "upgrade": "A second cluster takes over under load",

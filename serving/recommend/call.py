@@ -122,6 +122,14 @@ class Call:
         """Products named in the request that the catalogue does not know, each once."""
         return self.ask.not_among(self.deps.release.tables.catalogue.row_of)
 
+    def begun(self, stage: Stage) -> AbstractContextManager[None]:
+        """As `timed`, for a stage that is only begun while the client waits for what it makes.
+
+        Raises DependencyTimeout.
+        """
+        self.deadline.check_client_waits()
+        return self.times.timed(stage.value)
+
     def timed(self, stage: Stage) -> AbstractContextManager[None]:
         """Counts the time inside the block as this stage's."""
         return self.times.timed(stage.value)

@@ -17,7 +17,8 @@ from shop.features import shopper_features
 async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
     """The list for one request. What is lost on the way is named in `degraded`, never raised.
 
-    Raises InvalidRequest if the page token belongs to another release.
+    Raises InvalidRequest if the page token belongs to another release, and DependencyTimeout
+    before the next stage once the client's own deadline has passed.
     """
     call = await Call.of(ask, deps, deadline).with_query()
     if ask.page is not None:
@@ -25,14 +26,14 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
         log_page(call, answer)
         return answer
 
-    with call.timed(Stage.HISTORY):
+    with call.begun(Stage.HISTORY):
         past = await read_history(call)
-    with call.timed(Stage.FEATURES):
+    with call.begun(Stage.FEATURES):
         features = shopper_features(past.history, past.context, deps.release.tables.schema)
     async with recalled(call, past, features) as known:
-        with call.timed(Stage.CANDIDATES):
+        with call.begun(Stage.CANDIDATES):
             retrieved = known.found or await find_candidates(call, past, features)
-        with call.timed(Stage.LOOKUPS):
+        with call.begun(Stage.LOOKUPS):
             looked_up = await deps.offers.look_up(
                 retrieved.candidates.rows,
                 now_ms=ask.context.now_ms,
@@ -41,10 +42,10 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
             )
             found, offers = keep_eligible(call, retrieved, looked_up)
             found, offers = await with_replacements(call, found, offers)
-        with call.timed(Stage.RANKING):
+        with call.begun(Stage.RANKING):
             scores = await known.ranked(found, offers)
             await known.keep(retrieved, offers, scores)
-    with call.timed(Stage.SLATE):
+    with call.begun(Stage.SLATE):
         order = arrange_slate(call, found, offers, scores)
 
     slate = order.first(ask.page_size)

@@ -60,12 +60,15 @@ class RerankAnswer:
 
 
 async def rerank(ask: RerankAsk, deps: Deps, deadline: Deadline) -> RerankAnswer:
-    """The list that was brought, in order. What is lost on the way is named, never raised."""
+    """The list that was brought, in order. What is lost on the way is named, never raised.
+
+    Raises DependencyTimeout before the next stage once the client's own deadline has passed.
+    """
     # What the page is about or the cart holds stays where the caller shows it.
     call = replace(Call.of(ask.ask, deps, deadline), excluded_rows=np.zeros(0, dtype=np.int64))
-    with call.timed(Stage.HISTORY):
+    with call.begun(Stage.HISTORY):
         past = await read_history(call)
-    with call.timed(Stage.FEATURES):
+    with call.begun(Stage.FEATURES):
         features = shopper_features(past.history, past.context, deps.release.tables.schema)
     brought, relevance = _in_order(ask, deps)
     async with asyncio.TaskGroup() as both:
@@ -78,9 +81,9 @@ async def rerank(ask: RerankAsk, deps: Deps, deadline: Deadline) -> RerankAnswer
     eligible = may_be_shown(call, offers)
     kept = np.flatnonzero(eligible)
     fit, sellable = replace(found, candidates=brought.taken(kept)), offers.taken(kept)
-    with call.timed(Stage.RANKING):
+    with call.begun(Stage.RANKING):
         scores = await rank(call, past, features, fit, sellable)
-    with call.timed(Stage.SLATE):
+    with call.begun(Stage.SLATE):
         order = arrange_slate(call, fit, sellable, scores, relevance=relevance[kept])
 
     gone = np.flatnonzero(_is_gone(call, offers, eligible)) if ask.sold_out_last else kept[:0]

@@ -6,15 +6,16 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from rich.console import Console
 
 from serving.rules_state import RulesState, rules_state_file
+from serving.stack.admission_state import AdmissionState
 from serving.stack.folder import StateFolder
 from serving.stack.local import door_speaks_tls
 from serving.stack.processes import marked, stop_all
-from serving.stack.served import says_it_serves
+from serving.stack.served import metrics_of, says_it_serves
 from serving.stack.showing import as_json, as_table, cached_lately, lost_lately
 from shop.errors import VitrineError
 
@@ -64,15 +65,18 @@ def run_status(arguments: argparse.Namespace) -> int:
         told = folder.metrics_address(rank=0)
         serves = says_it_serves(told) if by_metrics else client.is_serving()
     lost, cached = lost_lately(folder.logs), cached_lately(folder.logs)
+    admission = AdmissionState.of(metrics_of(told))
     rules = RulesState.read(rules_state_file(folder.root))
     if arguments.json:
         found = as_json(state, serves=serves, lost=lost, cached=cached, rules=rules)
+        found["admission"] = None if admission is None else asdict(admission)
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
     else:
         shown = as_table(
             state, serves=serves, lost=lost, cached=cached, rules=rules, logs=folder.logs
         )
-        Console().print(*shown, sep="\n", soft_wrap=True)
+        full = () if admission is None else (admission.line(),)
+        Console().print(*shown, *full, sep="\n", soft_wrap=True)
     return 0 if serves else _NOT_SERVING
 
 

@@ -16,12 +16,14 @@ from pathlib import Path
 
 from serving.stack.ports import LOOPBACK
 from serving.stack.processes import tied_to_parent
+from serving.triton.environments import EnvironmentFolders
 from serving.triton.runtime import TritonRuntime, server_environment
 
 _ADMIN_PROTOCOLS = "model-repository,shared-memory,trace,logging"
 _HTTP_THREADS = 2  # they only take in and hand out; the models run in their stubs
 _ADMIN_HEADER = "vitrine"
 _SHARED_MEMORY = Path("/dev/shm")
+_STARTED_FILE = "triton.started"  # in run/
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ class ServerProcess:
         """Returns before the server listens. Call from the main thread, see `tied_to_parent`."""
         _kill_leftovers(plan.shared_memory_prefix)
         remove_shared_memory(plan.shared_memory_prefix)
+        environments = EnvironmentFolders(plan.model_folder.parent / _STARTED_FILE)
+        environments.remove()  # of a run whose supervisor was killed, too
+        environments.server_starts()
         admin_secret = secrets.token_hex(16)
         plan.log_file.parent.mkdir(parents=True, exist_ok=True)
         plan.model_folder.mkdir(parents=True, exist_ok=True)
@@ -138,6 +143,7 @@ class ServerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         remove_shared_memory(self._plan.shared_memory_prefix)
+        EnvironmentFolders(self._plan.model_folder.parent / _STARTED_FILE).remove()
 
 
 def remove_shared_memory(prefix: str) -> int:

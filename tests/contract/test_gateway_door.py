@@ -372,7 +372,7 @@ def test_calls_that_find_no_room_are_shed_and_the_others_answered(door: Door) ->
 
         def code(_: int) -> grpc.StatusCode:
             try:
-                door.recommend(deadline_ms=1_500, timeout=20)
+                door.recommend(placement="product", deadline_ms=1_500, timeout=20)
             except grpc.RpcError as error:
                 return error.code()
             return grpc.StatusCode.OK
@@ -385,7 +385,9 @@ def test_calls_that_find_no_room_are_shed_and_the_others_answered(door: Door) ->
 def test_who_is_shed_is_told_when_to_come_back(door: Door) -> None:
     with door.switched("stall-ranker"), ThreadPoolExecutor(20) as callers:
         for _ in range(20):
-            callers.submit(lambda: door.recommend(deadline_ms=1_000, timeout=20))
+            callers.submit(
+                lambda: door.recommend(placement="product", deadline_ms=1_000, timeout=20)
+            )
         eventually(lambda: door.metric("vitrine_calls_in_flight") == 20)
         error = refusal(door.recommend)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -393,7 +395,7 @@ def test_who_is_shed_is_told_when_to_come_back(door: Door) -> None:
         assert status is not None
         retry = error_details_pb2.RetryInfo()
         assert status.details[0].Unpack(retry)
-        assert retry.retry_delay.ToMilliseconds() == 200
+        assert 150 <= retry.retry_delay.ToMilliseconds() <= 300
 
 
 @pytest.mark.parametrize(("retries", "attempts"), [(False, 1), (True, 2)])
@@ -401,7 +403,9 @@ def test_a_shed_client_asks_again_by_itself(door: Door, retries: bool, attempts:
     shed = 'vitrine_requests_total{code="RESOURCE_EXHAUSTED",method="Recommend"}'
     with door.switched("stall-ranker"), ThreadPoolExecutor(20) as callers:
         for _ in range(20):
-            callers.submit(lambda: door.recommend(deadline_ms=2_000, timeout=20))
+            callers.submit(
+                lambda: door.recommend(placement="product", deadline_ms=2_000, timeout=20)
+            )
         eventually(lambda: door.metric("vitrine_calls_in_flight") == 20)
         before = door.metric(shed)
         with VitrineClient(door.address, retries=retries) as shop, pytest.raises(Overloaded):
@@ -459,7 +463,10 @@ def test_whoever_watches_is_told_and_may_leave(door: Door) -> None:
 def test_a_door_with_too_much_to_do_is_alive(door: Door) -> None:
     with door.switched("stall-ranker"), ThreadPoolExecutor(20) as callers:
         calls = [
-            callers.submit(lambda: door.recommend(deadline_ms=1_500, timeout=20)) for _ in range(20)
+            callers.submit(
+                lambda: door.recommend(placement="product", deadline_ms=1_500, timeout=20)
+            )
+            for _ in range(20)
         ]
         eventually(lambda: door.metric("vitrine_calls_in_flight") == 20)
         began = time.monotonic()

@@ -4,9 +4,9 @@
  *     npm run bestsellers      (nightly; BESTSELLERS names the file)
  */
 import { writeFileSync } from "node:fs";
-import { Vitrine } from "./vitrine.js";
+import { tokenOf, Vitrine } from "./vitrine.js";
 
-const vitrine = new Vitrine(process.env.VITRINE ?? "127.0.0.1:9000");
+const vitrine = new Vitrine(process.env.VITRINE ?? "127.0.0.1:9000", tokenOf());
 const reply = await vitrine.recommend({ placement: "home", pageSize: 24 }, 5_000);
 vitrine.close();
 const kept = reply.items.map(({ productId, title }) => ({ productId, title }));

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { page } from "./page.js";
 import type { Choice } from "./page.js";
-import { Vitrine } from "./vitrine.js";
+import { tokenOf, Vitrine } from "./vitrine.js";
 import type { RecommendRequest } from "./vitrine.js";
 import { arrange } from "./window.js";
 import type { Bestseller } from "./window.js";
@@ -17,7 +17,7 @@ const BESTSELLERS = process.env.BESTSELLERS ?? "bestsellers.json";
 const EVENT_DEADLINE_MS = 1_000; // an acknowledged event is on disk, which may take four attempts
 const MAX_FORM_BYTES = 64 << 10; // a token has at most 16 kB
 
-const vitrine = new Vitrine(DOOR);
+const vitrine = new Vitrine(DOOR, tokenOf());
 const bestsellers: Bestseller[] = existsSync(BESTSELLERS)
   ? (JSON.parse(readFileSync(BESTSELLERS, "utf8")) as Bestseller[])
   : [];

@@ -32,9 +32,11 @@ type Answer<T> = (error: grpc.ServiceError | null, reply?: T) => void;
 /** One channel to one door: make it once, and share it between all requests. */
 export class Vitrine {
   private readonly stub: RecommendationsClient;
+  private readonly metadata = new grpc.Metadata();
 
-  /** With `grpc.credentials.createSsl(…)` for a door that speaks TLS. */
-  constructor(address: string, credentials = grpc.credentials.createInsecure()) {
+  /** With `grpc.credentials.createSsl(…)` for a door that speaks TLS, and a token for one that asks who calls. */
+  constructor(address: string, token?: string, credentials = grpc.credentials.createInsecure()) {
+    if (token !== undefined) this.metadata.set("authorization", `Bearer ${token}`);
     const definition = loadSync(PROTO, { ...AS_TYPED, includeDirs: [PROTO_ROOT] });
     const loaded = grpc.loadPackageDefinition(definition) as unknown as ProtoGrpcType;
     this.stub = new loaded.vitrine.v1.Recommendations(address, credentials, {
@@ -45,22 +47,33 @@ export class Vitrine {
 
   /** A ranked list. Rejects with a grpc.ServiceError after `timeoutMs` at the latest. */
   recommend(request: RecommendRequest, timeoutMs: number): Promise<Reply> {
-    return within(timeoutMs, (deadline, answer) => this.stub.recommend(request, deadline, answer));
+    return within(timeoutMs, (deadline, answer) =>
+      this.stub.recommend(request, this.metadata, deadline, answer),
+    );
   }
 
   /** The products of a list of the shop's own, such as search results, in the order of this shopper's lists. */
   rerank(request: RerankRequest, timeoutMs: number): Promise<Reranked> {
-    return within(timeoutMs, (deadline, answer) => this.stub.rerank(request, deadline, answer));
+    return within(timeoutMs, (deadline, answer) =>
+      this.stub.rerank(request, this.metadata, deadline, answer),
+    );
   }
 
   /** Resolves once the events are on disk. An event with the same key again counts once. */
   logEvents(events: Event[], timeoutMs: number): Promise<Receipt> {
-    return within(timeoutMs, (deadline, answer) => this.stub.logEvents({ events }, deadline, answer));
+    return within(timeoutMs, (deadline, answer) =>
+      this.stub.logEvents({ events }, this.metadata, deadline, answer),
+    );
   }
 
   close(): void {
     this.stub.close();
   }
+}
+
+/** The token in the file that the environment names, as `vitrine token create --out` writes it. */
+export function tokenOf(file = process.env.VITRINE_TOKEN_FILE): string | undefined {
+  return file === undefined ? undefined : readFileSync(file, "utf8").trim();
 }
 
 function within<T>(
