@@ -20,6 +20,7 @@ def a_log(latency_ms: list[float], codes: list[str] | None = None, **changes: ob
     n = len(latency_ms)
     fields: dict[str, object] = {
         "began_unix_s": 0.0,
+        "kinds": np.array(["home"] * n, np.str_),
         "at_s": np.arange(n) / 100.0,
         "latency_ms": np.array(latency_ms, np.float64),
         "late_ms": np.zeros(n),
