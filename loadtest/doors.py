@@ -38,7 +38,7 @@ class Reply:
     scored: int = 0
     items: int = 0
     stage_ms: dict[str, float] = field(default_factory=dict)
-    first_product: str = ""
+    products: tuple[str, ...] = ()  # as listed; none of a batch
     token: str = ""
 
 
@@ -62,7 +62,7 @@ def read_reply(raw: bytes) -> Reply:
         scored=reply.scored_count,
         items=len(reply.items),
         stage_ms=dict(reply.stage_ms),
-        first_product=reply.items[0].product_id if reply.items else "",
+        products=tuple(item.product_id for item in reply.items),
         token=reply.attribution_token,
     )
 

@@ -173,7 +173,7 @@ class _Generator:
                 reply.stage_ms,
             )
         )
-        if call.clicks and reply.first_product:
+        if call.clicks and reply.products:
             await self._click(door, number, call, reply, counts=at_s >= 0)
 
     async def _click(
@@ -196,7 +196,7 @@ def click_on_first(call: Call, reply: Reply) -> bytes:
         user_id=request.user_id,
         visitor_id=request.visitor_id,
         session_id=request.session_id,
-        product_id=reply.first_product,
+        product_id=reply.products[0],
         attribution_token=reply.token,
         position=1,
         placement=request.placement,

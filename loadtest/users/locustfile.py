@@ -105,7 +105,7 @@ class _Caller(User):
             )
         )
         self._tell_locust(call.kind, latency_ms, reply.code)
-        if call.clicks and reply.first_product:
+        if call.clicks and reply.products:
             self._click(call, reply, at_s)
 
     def _ask(self, call: Call) -> Reply:
