@@ -43,7 +43,7 @@ def _run(arguments: PeerArguments) -> None:
         grpc_options=gRPCOptions(port=arguments.port, grpc_servicer_functions=[_SERVICER]),
     )
     app = Recommendations.options(num_replicas=arguments.processes).bind(arguments)
-    serve.run(app, name="peer", route_prefix=None)
+    serve.run(app, name="peer")
 
 
 if __name__ == "__main__":
