@@ -174,8 +174,8 @@ def read_log(source: Path | bytes) -> CallLog:
     """What was written. Raises NotFound, naming the fix, if there is nothing readable."""
     name = source if isinstance(source, Path) else "what a worker sent"
     try:
-        file = source if isinstance(source, Path) else io.BytesIO(source)
-        with np.load(file, allow_pickle=False) as kept:
+        raw = source.read_bytes() if isinstance(source, Path) else source
+        with np.load(io.BytesIO(raw), allow_pickle=False) as kept:
             told = json.loads(str(kept["told"]))
             reasons = [tuple(each) for each in told["reasons"]]
             arrays = ("kinds", "at_s", "latency_ms", "late_ms", "codes", "scored", "items")

@@ -31,7 +31,7 @@ class Quiet:
         """Whether the round is void. Noise may have been there from the start, so the quietest
         of all counts as idle."""
         all_ms = (self.idle_ms, self.before_ms, self.after_ms)
-        return not max(all_ms) <= TOLERANCE * min(all_ms)
+        return not all(each_ms <= TOLERANCE * min(all_ms) for each_ms in all_ms)  # NaN is noise
 
     def said(self) -> str:
         """One line for a report."""

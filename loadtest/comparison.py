@@ -20,7 +20,7 @@ from loadtest.report import SUMMARY_FILE, as_image, page_of
 from loadtest.verdict import Summary, summary_of
 from shop.errors import NotFound
 
-_DRAWS = 400
+_DRAWS = 200
 _BLOCKS = 30
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
@@ -67,15 +67,16 @@ def read_run(folder: Path) -> Run:
 
 def changes(before: Run, after: Run) -> list[Change]:
     """Percentiles with their intervals, p50 of every stage both have without."""
-    rng = np.random.default_rng(1)
+    low, high = _intervals(before.log, after.log)
     found = [
         Change(
             f"p{at:g} ms",
             percentile(_answered(before.log), at),
             percentile(_answered(after.log), at),
-            *_interval(before.log, after.log, at, rng),
+            float(low[number]),
+            float(high[number]),
         )
-        for at in _PERCENTILES
+        for number, at in enumerate(_PERCENTILES)
     ]
     return found + [
         Change(f"{stage} p50 ms", ms, after.summary.stage_p50_ms[stage], np.nan, np.nan)
@@ -88,28 +89,25 @@ def _answered(log: CallLog) -> NDArray[np.float64]:
     return log.latency_ms[log.codes == OK]
 
 
-def _interval(
-    before: CallLog, after: CallLog, at: float, rng: np.random.Generator
-) -> tuple[float, float]:
-    """95 % of B / A under the block bootstrap; NaN if one of both answered nothing."""
-    blocks = [_blocks(log) for log in (before, after)]
-    if not all(blocks):
-        return float("nan"), float("nan")
-    drawn = [[_redrawn(each, at, rng) for _ in range(_DRAWS)] for each in blocks]
-    ratios = np.array(drawn[1]) / np.maximum(np.array(drawn[0]), 1e-9)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return float(low), float(high)
+def _intervals(before: CallLog, after: CallLog) -> NDArray[np.float64]:
+    """[2, P] of B / A under the block bootstrap; NaN if one of both answered nothing."""
+    rng = np.random.default_rng(1)
+    drawn = [_redrawn(_answered(log), rng) for log in (before, after)]
+    ratios = drawn[1] / np.maximum(drawn[0], 1e-9)
+    return np.asarray(np.percentile(ratios, [2.5, 97.5], axis=0))
 
 
-def _blocks(log: CallLog) -> list[NDArray[np.float64]]:
-    """Latencies in the order of their times, cut into even blocks."""
-    answered = _answered(log)
-    return [block for block in np.array_split(answered, _BLOCKS) if block.size]
-
-
-def _redrawn(blocks: list[NDArray[np.float64]], at: float, rng: np.random.Generator) -> float:
-    chosen = rng.integers(0, len(blocks), len(blocks))
-    return percentile(np.concatenate([blocks[each] for each in chosen]), at)
+def _redrawn(answered: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """[draws, P] percentiles of blocks drawn anew from a run's latencies in their order."""
+    blocks = [block for block in np.array_split(answered, _BLOCKS) if block.size]
+    if not blocks:
+        return np.full((_DRAWS, len(_PERCENTILES)), np.nan)
+    found = []
+    for _ in range(_DRAWS):
+        chosen = rng.integers(0, len(blocks), len(blocks))
+        drawn = np.concatenate([blocks[each] for each in chosen])
+        found.append(np.percentile(drawn, _PERCENTILES, method="inverted_cdf"))
+    return np.array(found)
 
 
 def as_text(before: Run, after: Run) -> str:

@@ -135,10 +135,10 @@ def findings_of(summary: Summary, limits: Limits) -> list[Finding]:
     lost = ", ".join(f"{n} {why}" for why, n in sorted(summary.degraded.items()))
     events = summary.event_errors / summary.event_calls if summary.event_calls else 0.0
     found = [
+        _share("failed", summary.error_share, limits.error_share, f"of calls failed ({by_code})"),
         _ms("p50", summary.latency_ms["p50"], limits.p50_ms),
         _ms("p99", summary.latency_ms["p99"], limits.p99_ms),
         _ms("p99.9", summary.latency_ms["p99.9"], limits.p999_ms),
-        _share("failed", summary.error_share, limits.error_share, f"of calls failed ({by_code})"),
         _share(
             "degraded", summary.degraded_share, limits.degraded_share, f"of answers lack {lost}"
         ),
