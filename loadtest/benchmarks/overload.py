@@ -128,6 +128,6 @@ def seconds_until_normal(log: CallLog, after_s: float) -> float:
         for second in range(last + 1)
     ]
     bad = [second for second, well in enumerate(normal) if not well]
-    if not normal or (bad and bad[-1] == last):
+    if not normal or (bad and bad[-1] == last):  # nobody came any more, or it was never well
         return float("inf")
     return float(bad[-1] + 1) if bad else 0.0
