@@ -33,8 +33,7 @@ scenarios:
 {scenarios}
   compare     two reports: vitrine loadtest compare REPORT_A REPORT_B
 
-examples:
-  vitrine loadtest browse --rate 150 --duration 60 --report report
+more examples:
   vitrine loadtest browse --shape step --rate 400 --duration 120 --report steps
   vitrine loadtest flash-sale --shape spike --rate 100 --peak 4
   vitrine loadtest browse --rate 3000 --processes 4 --address shop.internal:9000
@@ -54,7 +53,7 @@ def configure_loadtest(parser: argparse.ArgumentParser) -> None:
     names = [*SCENARIOS, _COMPARE]
     lines = "\n".join(f"  {s.name:11} {s.summary}" for s in SCENARIOS.values())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _EXAMPLES.format(scenarios=lines)
+    parser.epilog = f"{parser.epilog}\n\n{_EXAMPLES.format(scenarios=lines)}"
     parser.add_argument("scenario", choices=names, metavar="SCENARIO", help="one of those below")
     parser.add_argument(
         "reports", nargs="*", type=Path, metavar="REPORT", help="two folders, for compare"

@@ -28,6 +28,7 @@ TITLES = {
     "filters": "Filtered search",
     "cache": "Rankings kept for calls that come again",
     "load": "150 calls a second",
+    "batching": "What batching brings",
     "overload": "Three times as many calls as it can answer",
     "ann": "Recall against latency of the index",
     "scale": "More products, more candidates",
