@@ -109,13 +109,15 @@ def _window(contestant: Contestant, rate: float, rng: np.random.Generator) -> tu
     return (float("inf") if failed else percentile(log.latency_ms, 99.0)), at_s.size
 
 
-def rounds(contestants: Sequence[Contestant], count: int) -> tuple[list[Turn], int]:
-    """The turns of `count` quiet rounds, and how many were void; twice as many are tried."""
+def rounds(
+    contestants: Sequence[Contestant], count: int
+) -> tuple[list[list[Turn]], list[list[Turn]]]:
+    """`count` quiet rounds, and the void ones; twice as many are tried at most."""
     idle_ms = idle_p99_ms()
-    turns: list[Turn] = []
-    void = 0
+    quiet: list[list[Turn]] = []
+    void: list[list[Turn]] = []
     for number in range(2 * count):
-        if len({turn.round for turn in turns}) == count:
+        if len(quiet) == count:
             break
         at = number % len(contestants)
         order = [*contestants[at:], *contestants[:at]][:: 1 if number % 2 else -1]
@@ -125,11 +127,8 @@ def rounds(contestants: Sequence[Contestant], count: int) -> tuple[list[Turn], i
             idle_ms = min(idle_ms, looked[-1])
             found.append(turn(contestant, number))
         looked.append(p99_ms())
-        if max(looked) > TOLERANCE * idle_ms:
-            void += 1
-        else:
-            turns += found
-    return turns, void
+        (void if max(looked) > TOLERANCE * idle_ms else quiet).append(found)
+    return quiet, void
 
 
 def warm(contestant: Contestant, seconds: float) -> None:
