@@ -22,7 +22,7 @@ from serving.proto import recommendations_pb2 as pb
 
 _ROOT = Path(__file__).resolve().parents[2]
 PEERS_PYTHON = _ROOT / ".peers" / "bin" / "python"
-_START_S, _STOP_S = 90.0, 20.0
+_START_S, _STOP_S = 180.0, 20.0
 OpenDoor = Callable[[str, int], AbstractAsyncContextManager[Door]]
 
 

@@ -21,7 +21,7 @@ def a_report(log: CallLog, limits: Limits | None = None, quiet: Quiet | None = Q
     return Report("browse, 9/s", log, summary_of(log), limits or Limits(100.0, 0.0), quiet)
 
 
-def latencies(scale: float = 1.0, *, seed: int = 1, count: int = 2_000) -> list[float]:
+def latencies(scale: float = 1.0, *, seed: int = 1, count: int = 1_000) -> list[float]:
     return (scale * np.random.default_rng(seed).lognormal(2.0, 0.5, count)).tolist()
 
 

@@ -63,7 +63,7 @@ AUDIENCE = Audience(
 )
 
 
-def requests(scenario: str, count: int = 1_500) -> list[pb.RecommendRequest]:
+def requests(scenario: str, count: int = 600) -> list[pb.RecommendRequest]:
     calls = make_calls(SCENARIOS[scenario], AUDIENCE, count, np.random.default_rng(3))
     assert not any(call.many for call in calls)
     return [pb.RecommendRequest.FromString(call.body) for call in calls]
