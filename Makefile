@@ -45,4 +45,4 @@ format: setup ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove environments and generated files; the state in .vitrine stays
-	@rm -rf .venv .triton .mypy_cache .ruff_cache .pytest_cache *.egg-info serving/proto/*_pb2* examples/storefront-node/node_modules examples/storefront-node/dist
+	@rm -rf .venv .triton .peers .mypy_cache .ruff_cache .pytest_cache *.egg-info serving/proto/*_pb2* examples/storefront-node/node_modules examples/storefront-node/dist

@@ -1,9 +1,9 @@
 """Open-loop generator: sends each call when it is due, whatever became of the ones before.
 
-Runs in a process of its own (`run_apart`), so that its work never waits for the caller's. Latency
+Runs in processes of its own (`run_apart`), so that its work never waits for the caller's. Latency
 counts from the *intended* send time: a call that the generator sent late was late for the shopper.
 
-Shapes: n calls, S stages.
+Shapes: n calls.
 """
 
 import asyncio
@@ -11,30 +11,24 @@ import gc
 import multiprocessing
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from multiprocessing.synchronize import Barrier
+from typing import Any
 
-import grpc
-import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.call_log import OK, CallLog, Outcome, Sending, log_of, merged
+from loadtest.doors import Call, Door, GrpcDoor, Reply
 from serving.proto import recommendations_pb2 as pb
-from serving.recommend.request import Stage
 
-_SERVICE = "/vitrine.v1.Recommendations"
-_LEAD_S = 0.5  # between the generator's being ready and the first call
-OK = "OK"
-_Method = Callable[..., Awaitable[bytes]]
+__all__ = ["OK", "Call", "CallLog", "LoadPlan", "generate", "run_apart"]
 
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One `Recommend` call, serialised before the clock starts."""
-
-    body: bytes
-    clicks: bool = False  # when answered, log a click on the first product
+_LEAD_S = 0.5  # between the generators' being ready and the first call
+_START_S = 60.0  # for all processes of a generator to be ready
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,59 +40,80 @@ class LoadPlan:
     calls: Sequence[Call]  # [n]
     timeout_s: float
     channels: int = 8  # connections: one would reach one replica only
+    door: Callable[[str, int], AbstractAsyncContextManager[Door]] = GrpcDoor
+    first_s: float | None = None  # when the first call is due; None: the least of `at_s`, or 0
+
+    @property
+    def begins_s(self) -> float:
+        """When the first call is due, in the seconds of `at_s`."""
+        return float(self.at_s.min(initial=0.0)) if self.first_s is None else self.first_s
+
+    def part(self, number: int, parts: int) -> "LoadPlan":
+        """Every `parts`-th call from `number` on; all parts together are the plan."""
+        return replace(
+            self,
+            at_s=self.at_s[number::parts],
+            calls=self.calls[number::parts],
+            first_s=self.begins_s,
+        )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CallLog:
-    """What became of every recorded call, in the order of their intended times."""
+def run_apart(plan: LoadPlan, processes: int = 1) -> "Future[CallLog]":
+    """Starts the generator in fresh processes; the log of all comes as the future's result.
 
-    began_unix_s: float  # when 0 of `at_s` was, on the wall clock
-    at_s: NDArray[np.float64]  # [n]
-    latency_ms: NDArray[np.float64]  # [n] from the intended send time
-    late_ms: NDArray[np.float64]  # [n] how late the generator itself sent it
-    codes: NDArray[np.str_]  # [n] gRPC status names
-    degraded: tuple[tuple[str, ...], ...]  # [n] "stage REASON"
-    scored: NDArray[np.int64]  # [n] candidates the ranker scored
-    items: NDArray[np.int64]  # [n] products in the reply
-    stages: tuple[str, ...]  # [S]
-    stage_ms: NDArray[np.float32]  # [n, S] NaN where a reply does not name the stage
-    event_latency_ms: NDArray[np.float64]  # of the LogEvents calls that followed
-    event_errors: int
-    generator_cpu_s: float  # what measuring cost the machine
-    wall_s: float
-
-    def __len__(self) -> int:
-        return int(self.at_s.size)
-
-
-@dataclass(slots=True)
-class _Row:
-    at_s: float
-    latency_ms: float
-    late_ms: float
-    code: str
-    degraded: tuple[str, ...]
-    scored: int
-    items: int
-    stage_ms: dict[str, float]
-
-
-def run_apart(plan: LoadPlan) -> "Future[CallLog]":
-    """Starts the generator in a fresh process; the log comes as the future's result."""
+    One process of Python sends some 2,000 calls a second; where it is late, more are needed.
+    """
     context = multiprocessing.get_context("spawn")  # a fork would inherit gRPC's threads
-    pool = ProcessPoolExecutor(max_workers=1, mp_context=context)
-    future = pool.submit(generate, plan)
+    origin = context.Value("d", 0.0)
+    ready = context.Barrier(processes)
+    pool = ProcessPoolExecutor(processes, context, _share, (ready, origin))
+    parts = [pool.submit(_generate_part, plan.part(at, processes)) for at in range(processes)]
     pool.shutdown(wait=False)
-    return future
+    joining = ThreadPoolExecutor(1)
+    whole = joining.submit(_joined, parts, (ready, origin))
+    joining.shutdown(wait=False)
+    return whole
+
+
+def _joined(parts: Sequence[Future[CallLog]], shared: tuple[Barrier, Any]) -> CallLog:
+    """Holds `shared` until the end: a semaphore that nobody holds is gone before they start."""
+    return merged([part.result() for part in parts])
+
+
+_shared: tuple[Barrier, Any] | None = None  # set once in each process of a generator
+
+
+def _share(ready: Barrier, origin: Any) -> None:
+    global _shared
+    _shared = (ready, origin)
+
+
+def _generate_part(plan: LoadPlan) -> CallLog:
+    """One process's part: all of them count from the same moment."""
+    if _shared is None:
+        raise ValueError("not a process of a generator")
+    ready, origin = _shared
+
+    def starts_at() -> float:
+        if ready.wait(_START_S) == 0:  # the same clock in every process of a machine
+            origin.value = time.monotonic() + _LEAD_S
+        ready.wait(_START_S)
+        return float(origin.value)
+
+    return _quietly(plan, starts_at)
 
 
 def generate(plan: LoadPlan) -> CallLog:
     """Runs the plan here, to its end."""
+    return _quietly(plan, lambda: time.monotonic() + _LEAD_S)
+
+
+def _quietly(plan: LoadPlan, starts_at: Callable[[], float]) -> CallLog:
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would show up as the server's latency
     try:
-        return asyncio.run(_Generator(plan).run())
+        return asyncio.run(_Generator(plan).run(starts_at))
     finally:
         gc.enable()
 
@@ -106,136 +121,84 @@ def generate(plan: LoadPlan) -> CallLog:
 class _Generator:
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
-        self._rows: list[_Row] = []
+        self._outcomes: list[Outcome] = []
         self._event_latency_ms: list[float] = []
         self._event_errors = 0
-        self._began_unix_s = 0.0
 
-    async def run(self) -> CallLog:
-        options = (
-            ("grpc.use_local_subchannel_pool", 1),  # else channels share a connection
-            ("grpc.enable_http_proxy", 0),  # a machine's proxy must not stand before its own door
-        )
-        channels = [
-            grpc.aio.insecure_channel(self._plan.address, options=options)
-            for _ in range(self._plan.channels)
-        ]
-        try:
-            await asyncio.wait_for(
-                asyncio.gather(*(channel.channel_ready() for channel in channels)), 20.0
-            )
-            return await self._send_all(channels)
-        finally:
-            for channel in channels:
-                await channel.close(None)
+    async def run(self, starts_at: Callable[[], float]) -> CallLog:
+        async with self._plan.door(self._plan.address, self._plan.channels) as door:
+            first = starts_at()  # may wait for the other processes: nothing else runs here yet
+            return await self._send_all(door, first)
 
-    async def _send_all(self, channels: list[grpc.aio.Channel]) -> CallLog:
+    async def _send_all(self, door: Door, first: float) -> CallLog:
         loop = asyncio.get_running_loop()
-        names = (f"{_SERVICE}/Recommend", f"{_SERVICE}/LogEvents")
-        stubs = [
-            tuple(channel.unary_unary(name, bytes, bytes) for name in names) for channel in channels
-        ]
         cpu_before, wall_before = time.process_time(), time.monotonic()
-        origin = loop.time() + _LEAD_S - float(self._plan.at_s.min(initial=0.0))
-        self._began_unix_s = time.time() + origin - loop.time()
+        origin = first - self._plan.begins_s
+        began_unix_s = time.time() + origin - loop.time()
         pending: set[asyncio.Task[None]] = set()
         due = zip(self._plan.at_s.tolist(), self._plan.calls, strict=True)
-        for number, (at, call) in enumerate(due):
-            wait_s = origin + at - loop.time()
+        for number, (at_s, call) in enumerate(due):
+            wait_s = origin + at_s - loop.time()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            recommend, log_events = stubs[number % len(stubs)]
-            task = loop.create_task(self._one(call, at, origin, recommend, log_events))
+            task = loop.create_task(self._one(door, number, call, at_s, origin))
             pending.add(task)
             task.add_done_callback(pending.discard)
         await asyncio.gather(*pending)
-        return self._log(time.process_time() - cpu_before, time.monotonic() - wall_before)
+        sending = Sending(
+            began_unix_s,
+            self._event_latency_ms,
+            self._event_errors,
+            time.process_time() - cpu_before,
+            time.monotonic() - wall_before,
+        )
+        return log_of(self._outcomes, sending)
 
-    async def _one(
-        self,
-        call: Call,
-        at_s: float,
-        origin: float,
-        recommend: _Method,
-        log_events: _Method,
-    ) -> None:
+    async def _one(self, door: Door, number: int, call: Call, at_s: float, origin: float) -> None:
         loop = asyncio.get_running_loop()
         due = origin + at_s
         late_ms = (loop.time() - due) * 1e3
-        try:
-            raw = await recommend(call.body, timeout=self._plan.timeout_s)
-        except grpc.aio.AioRpcError as error:
-            latency_ms = (loop.time() - due) * 1e3
-            if at_s >= 0:
-                code = error.code().name
-                self._rows.append(_Row(at_s, latency_ms, late_ms, code, (), 0, 0, {}))
-            return
+        reply = await door.ask(number, call, self._plan.timeout_s)
         latency_ms = (loop.time() - due) * 1e3
-        reply = pb.RecommendResponse.FromString(raw)
-        if at_s >= 0:
-            self._rows.append(
-                _Row(
-                    at_s,
-                    latency_ms,
-                    late_ms,
-                    OK,
-                    tuple(f"{d.stage} {d.reason}" for d in reply.degraded),
-                    reply.scored_count,
-                    len(reply.items),
-                    dict(reply.stage_ms),
-                )
+        self._outcomes.append(
+            Outcome(
+                call.kind,
+                at_s,
+                latency_ms,
+                late_ms,
+                reply.code,
+                reply.degraded,
+                reply.scored,
+                reply.items,
+                reply.stage_ms,
             )
-        if call.clicks and reply.items:
-            await self._click(call, reply, log_events, counts=at_s >= 0)
+        )
+        if call.clicks and reply.products:
+            await self._click(door, number, call, reply, counts=at_s >= 0)
 
     async def _click(
-        self,
-        call: Call,
-        reply: pb.RecommendResponse,
-        log_events: _Method,
-        *,
-        counts: bool,
+        self, door: Door, number: int, call: Call, reply: Reply, *, counts: bool
     ) -> None:
-        request = pb.RecommendRequest.FromString(call.body)
-        click = pb.Event(
-            idempotency_key=uuid.uuid4().hex,
-            type="click",
-            user_id=request.user_id,
-            visitor_id=request.visitor_id,
-            session_id=request.session_id,
-            product_id=reply.items[0].product_id,
-            attribution_token=reply.attribution_token,
-            position=1,
-            placement=request.placement,
-        )
-        body = pb.LogEventsRequest(events=[click]).SerializeToString()
+        body = click_on_first(call, reply)
         began = time.monotonic()
-        try:
-            await log_events(body, timeout=self._plan.timeout_s)
-        except grpc.aio.AioRpcError:
+        if not await door.tell(number, body, self._plan.timeout_s):
             self._event_errors += counts
-            return
-        if counts:
+        elif counts:
             self._event_latency_ms.append((time.monotonic() - began) * 1e3)
 
-    def _log(self, cpu_s: float, wall_s: float) -> CallLog:
-        rows = sorted(self._rows, key=lambda row: row.at_s)
-        stages = Stage.ordered(name for row in rows for name in row.stage_ms)
-        missing = float("nan")
-        stage_ms = [[row.stage_ms.get(name, missing) for name in stages] for row in rows]
-        return CallLog(
-            began_unix_s=self._began_unix_s,
-            at_s=np.array([row.at_s for row in rows], np.float64),
-            latency_ms=np.array([row.latency_ms for row in rows], np.float64),
-            late_ms=np.array([row.late_ms for row in rows], np.float64),
-            codes=np.array([row.code for row in rows], np.str_),
-            degraded=tuple(row.degraded for row in rows),
-            scored=np.array([row.scored for row in rows], np.int64),
-            items=np.array([row.items for row in rows], np.int64),
-            stages=stages,
-            stage_ms=np.array(stage_ms, np.float32).reshape(len(rows), len(stages)),
-            event_latency_ms=np.array(self._event_latency_ms, np.float64),
-            event_errors=self._event_errors,
-            generator_cpu_s=cpu_s,
-            wall_s=wall_s,
-        )
+
+def click_on_first(call: Call, reply: Reply) -> bytes:
+    """A LogEventsRequest: this call's shopper clicked on the first product of the reply."""
+    request = pb.RecommendRequest.FromString(call.body)
+    click = pb.Event(
+        idempotency_key=uuid.uuid4().hex,
+        type="click",
+        user_id=request.user_id,
+        visitor_id=request.visitor_id,
+        session_id=request.session_id,
+        product_id=reply.products[0],
+        attribution_token=reply.token,
+        position=1,
+        placement=request.placement,
+    )
+    return pb.LogEventsRequest(events=[click]).SerializeToString()

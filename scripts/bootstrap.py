@@ -5,7 +5,8 @@ Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (T
 skipped while its inputs have not changed. `--check` only says what is missing. `--for-tests` also
 sees to a Redis server and to `.tools` (promtool and checkov, for the Kubernetes manifests),
 `--storefront` builds examples/storefront-node: only tests need these, and set-up goes on without
-them where they cannot be had.
+them where they cannot be had. `--peers` makes `.peers`, where
+`vitrine bench peers` runs what it compares with.
 
 Package indexes, proxies and caches are pip's own business: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and
 pip.conf are honoured. Where pip would choose the CUDA build of torch and the CPU build is wanted,
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TRITON = ROOT / ".triton"
 TOOLS = ROOT / ".tools"
+PEERS = ROOT / ".peers"
 LOCKS = ROOT / "requirements"
 PROTOS = sorted((ROOT / "serving" / "proto").glob("*.proto"))
 STAMPS = VENV / ".stamps"
@@ -51,6 +53,7 @@ def main() -> int:
     parser.add_argument(
         "--for-tests", action="store_true", help="see to Redis, promtool and checkov, too"
     )
+    parser.add_argument("--peers", action="store_true", help="make the peers' environment, too")
     arguments = parser.parse_args()
     steps: list[tuple[str, Callable[[], str], Callable[[], None]]] = [
         ("application environment (2-3 GB, a minute or two)", _app_inputs, _make_app),
@@ -59,6 +62,8 @@ def main() -> int:
         ("Triton's Python environment", _stub_inputs, _make_stub),
         ("protobuf modules", _proto_inputs, _make_protos),
     ]
+    if arguments.peers:
+        steps.append(("peers' environment (1.5 GB, a minute or two)", _peers_inputs, _make_peers))
     try:
         _check_machine()
         _look_for_kubectl(may_install=not arguments.check)
@@ -236,6 +241,10 @@ def _stub_inputs() -> str:
     return _digest(LOCKS / "triton-stub.lock")
 
 
+def _peers_inputs() -> str:
+    return _digest(LOCKS / "peers.lock")
+
+
 def _proto_inputs() -> str:
     return _digest(LOCKS / "app.lock", *PROTOS)
 
@@ -253,6 +262,7 @@ def _results_exist(name: str) -> bool:
     needed = {
         "Triton server": [TRITON / "server"],
         "Triton's Python environment": [TRITON / "stub" / "bin" / "python"],
+        "peers' environment (1.5 GB, a minute or two)": [PEERS / "bin" / "python"],
         "protobuf modules": [path.with_name(f"{path.stem}_pb2_grpc.py") for path in PROTOS],
     }.get(name, [VENV / "bin" / "python"])
     return all(path.exists() for path in needed)
@@ -281,6 +291,11 @@ def _make_server() -> None:
 def _make_stub() -> None:
     _make_venv(TRITON / "stub")
     _pip(TRITON / "stub", "-r", str(LOCKS / "triton-stub.lock"))
+
+
+def _make_peers() -> None:
+    _make_venv(PEERS)
+    _pip(PEERS, "--no-deps", "-r", str(LOCKS / "peers.lock"))
 
 
 def _make_protos() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from training.data.snapshot import Snapshot
@@ -31,8 +32,13 @@ class ProductTokens:
 
 def product_tokens(snapshot: Snapshot, bucket_count: int) -> ProductTokens:
     """Category, brand, attributes, price bucket and title words, hashed into `bucket_count`."""
+    return tokens_of(snapshot.products, bucket_count)
+
+
+def tokens_of(table: pa.Table, bucket_count: int) -> ProductTokens:
+    """The same of any products with a snapshot's columns; row 0 is no product."""
     names = ["title", "price_minor", *_SINGLE_FIELDS]
-    products = snapshot.products.select(names).to_pylist()
+    products = table.select(names).to_pylist()
     tokens = np.zeros((len(products) + 1, _SLOTS), dtype=np.int64)
     weights = np.zeros((len(products) + 1, _SLOTS), dtype=np.float32)
     for row, product in enumerate(products, start=1):

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,7 @@ from rich.table import Table
 from loadtest.benchmarks.page import write_page
 from loadtest.benchmarks.result import Result, keep, kept, machine
 from loadtest.benchmarks.stack import a_stack
+from loadtest.peers.contestants import PEERS, PEERS_PYTHON
 
 ALL = "all"
 # In the order of the page. Names are modules of this package, each with `measure`.
@@ -26,7 +28,11 @@ TITLES = {
     "filters": "Filtered search",
     "cache": "Rankings kept for calls that come again",
     "load": "150 calls a second",
-    "overload": "Three times too many calls",
+    "batching": "What batching brings",
+    "overload": "Three times as many calls as it can answer",
+    "ann": "Recall against latency of the index",
+    "scale": "More products, more candidates",
+    "peers": "Beside what a team would build instead",
     "faults": "Triton killed under load",
     "adversity": "One thing goes wrong at a time",
     "upgrade": "A second cluster takes over under load",
@@ -38,7 +44,8 @@ TITLES = {
     "retail": "Real data: UCI Online Retail",
 }
 _BEFORE_THE_STACK = ("start", "filters")
-_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "signals", "search", "retail")
+_AFTER_THE_STACK = ("ann", "scale", "search", "signals")
+_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, *_AFTER_THE_STACK, "retail", "peers")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 
@@ -57,6 +64,19 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with the UCI Online Retail file, for the benchmark retail",
     )
+    parser.add_argument(
+        "--products", type=_count, metavar="N", help="ann, scale: the most, default 1,000,000"
+    )
+    parser.add_argument("--rounds", type=_count, metavar="N", help="peers: default 7")
+    parser.add_argument(
+        "--peers", nargs="+", choices=sorted(PEERS), metavar="NAME", help="peers: these alone"
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give a whole number above 0")
+    return int(text)
 
 
 def run_bench(arguments: argparse.Namespace) -> int:
@@ -75,7 +95,11 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
     results = [_run(name, arguments) for name in _BEFORE_THE_STACK]
     with a_stack(arguments.state_dir):
         results += [_run(name, arguments) for name in TITLES if name not in _WITHOUT_THE_STACK]
-    results += [_run(name, arguments) for name in ("search", "signals")]
+    results += [_run(name, arguments) for name in _AFTER_THE_STACK]
+    if PEERS_PYTHON.exists():
+        results.append(_run("peers", arguments))
+    else:
+        sys.stderr.write("peers is left out: `python3 scripts/bootstrap.py --peers` makes them\n")
     if arguments.retail_data is None:
         sys.stderr.write("retail is left out: it needs --retail-data DIR\n")
     else:
@@ -86,18 +110,39 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
 def _run(name: str, arguments: argparse.Namespace) -> Result:
     sys.stderr.write(f"{name}: {TITLES[name].lower()} …\n")
     module = importlib.import_module(f"loadtest.benchmarks.{name}")
-    extra = {"data": arguments.retail_data} if name == "retail" else {}
+    extra = _options(name, arguments)
     drawn = _drawn(arguments.state_dir)
     drawn.mkdir(parents=True, exist_ok=True)
     measured: Result = module.measure(arguments.state_dir, drawn, **extra)
-    data = " --retail-data DIR" if name == "retail" else ""
-    result = replace(measured, command=f"vitrine bench {name}{data}", machine=machine())
+    asked = [" --retail-data DIR"] if name == "retail" else []
+    if arguments.name == name:  # what was asked for this one alone
+        asked += [
+            f" --{key} {value}"
+            for key in ("products", "rounds")
+            if (value := getattr(arguments, key))
+        ]
+        asked += [f" --peers {' '.join(arguments.peers)}"] if arguments.peers else []
+    command = f"vitrine bench {name}{''.join(asked)}"
+    result = replace(measured, command=command, machine=machine())
     keep(result, _store(arguments.state_dir))
     if arguments.json:
         sys.stdout.write(json.dumps(result.figures, indent=2) + "\n")
     else:
         _show(result)
     return result
+
+
+def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was asked of this benchmark; nothing where its own figures are wanted."""
+    if name == "retail":
+        return {"data": arguments.retail_data}
+    if name == "peers":
+        found = {"rounds_wanted": arguments.rounds, "names": arguments.peers}
+    elif name in ("ann", "scale"):
+        found = {"products": arguments.products}
+    else:
+        found = {}
+    return {key: value for key, value in found.items() if value}
 
 
 def _store(state_dir: Path) -> Path:

@@ -42,6 +42,17 @@ class Door(rpc.RecommendationsServicer):
             attribution_token="token",
         )
 
+    def RecommendMany(
+        self, request: pb.RecommendManyRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.RecommendManyResponse]:
+        for index, each in enumerate(request.requests):
+            if each.user_id == "nobody":
+                failure = pb.Failure(code="NOT_FOUND", message="as told")
+                yield pb.RecommendManyResponse(index=index, failure=failure)
+            else:
+                answer = self.Recommend(each, context)
+                yield pb.RecommendManyResponse(index=index, response=answer)
+
     def LogEvents(
         self, request: pb.LogEventsRequest, context: grpc.ServicerContext
     ) -> pb.LogEventsResponse:
@@ -136,3 +147,49 @@ def test_the_generator_runs_in_a_process_of_its_own(door: Door) -> None:
     assert len(log) == 20
     assert log.generator_cpu_s > 0
     assert time.process_time() - cpu_before < 5
+
+
+def a_batch(*shoppers: str) -> Call:
+    requests = [pb.RecommendRequest(user_id=shopper) for shopper in shoppers]
+    body = pb.RecommendManyRequest(requests=requests).SerializeToString()
+    return Call(body, kind="email", many=True)
+
+
+def test_a_batch_is_one_call_that_ends_with_its_last_list(door: Door) -> None:
+    door.takes_s = 0.05
+    calls = [a_batch("u1", "u2", "u3"), a_batch("u1", "nobody")]
+    log = generate(LoadPlan(door.address, np.array([0.0, 0.0]), calls, timeout_s=5.0))
+    assert sorted(log.codes) == ["NOT_FOUND", OK]
+    whole = int(np.flatnonzero(log.codes == OK)[0])
+    assert log.latency_ms[whole] > 150
+    assert (log.items[whole], log.scored[whole]) == (3, 500)
+    assert log.degraded[whole] == ("ranking NO_RANKING",)
+    assert set(log.kinds) == {"email"}
+
+
+def test_several_processes_send_every_call_once_from_one_common_start(door: Door) -> None:
+    plan = a_plan(door, [n / 50 - 0.2 for n in range(60)])
+    log = run_apart(plan, processes=3).result(timeout=120)
+    assert sorted(r.user_id for r in door.seen) == sorted(f"u{n}" for n in range(60))
+    assert len(log) == 50
+    assert np.allclose(log.at_s, np.arange(50) / 50)
+    # a start of its own would put a process's calls behind the others by its start-up
+    order = [int(request.user_id.removeprefix("u")) for request in door.seen]
+    assert np.abs(np.array(order) - np.arange(60)).mean() < 12
+
+
+def test_a_generator_that_finds_nobody_says_so_in_every_process() -> None:
+    plan = LoadPlan("127.0.0.1:1", np.array([0.0]), [Call(b"")], timeout_s=1.0, door=_NobodyHome)
+    with pytest.raises(TimeoutError):
+        run_apart(plan).result(timeout=120)
+
+
+class _NobodyHome:
+    def __init__(self, address: str, channels: int) -> None:
+        pass
+
+    async def __aenter__(self) -> "_NobodyHome":
+        raise TimeoutError
+
+    async def __aexit__(self, *_: object) -> None:
+        pass

@@ -1,0 +1,143 @@
+"""Doors: how a call reaches a server, and what its reply says."""
+
+import asyncio
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+import grpc
+import grpc.aio
+
+from loadtest.call_log import OK
+from serving.proto import recommendations_pb2 as pb
+
+SERVICE = "/vitrine.v1.Recommendations"
+CHANNEL_OPTIONS = (
+    ("grpc.use_local_subchannel_pool", 1),  # else channels share a connection
+    ("grpc.enable_http_proxy", 0),  # a machine's proxy must not stand before its own door
+)
+_READY_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, serialised before the clock starts."""
+
+    body: bytes  # RecommendRequest; many: RecommendManyRequest
+    clicks: bool = False  # when answered, log a click on the first product
+    kind: str = "recommend"  # what it counts as in the report
+    many: bool = False  # a batch, by RecommendMany
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a reply says, as far as the report asks."""
+
+    code: str = OK
+    degraded: tuple[str, ...] = ()
+    scored: int = 0
+    items: int = 0
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    products: tuple[str, ...] = ()  # as listed; none of a batch
+    token: str = ""
+
+
+class Door(Protocol):
+    """Where calls go. Answers in every case: a failed call is a reply with a code."""
+
+    async def ask(self, number: int, call: Call, timeout_s: float) -> Reply:
+        """The `number`-th call, to its end."""
+        ...
+
+    async def tell(self, number: int, events: bytes, timeout_s: float) -> bool:
+        """Whether a LogEventsRequest was taken."""
+        ...
+
+
+def read_reply(raw: bytes) -> Reply:
+    """A RecommendResponse."""
+    reply = pb.RecommendResponse.FromString(raw)
+    return Reply(
+        degraded=tuple(f"{d.stage} {d.reason}" for d in reply.degraded),
+        scored=reply.scored_count,
+        items=len(reply.items),
+        stage_ms=dict(reply.stage_ms),
+        products=tuple(item.product_id for item in reply.items),
+        token=reply.attribution_token,
+    )
+
+
+class BatchReply:
+    """Many lists as one reply: the first failure, the least scored, everything that was lost."""
+
+    def __init__(self) -> None:
+        self._code = OK
+        self._degraded: dict[str, None] = {}
+        self._scored: int | None = None
+        self._items = 0
+
+    def add(self, raw: bytes) -> None:
+        """One more RecommendManyResponse."""
+        part = pb.RecommendManyResponse.FromString(raw)
+        if part.HasField("failure"):
+            self._code = part.failure.code if self._code == OK else self._code
+            return
+        found = part.response
+        self._degraded |= dict.fromkeys(f"{d.stage} {d.reason}" for d in found.degraded)
+        least = found.scored_count if self._scored is None else self._scored
+        self._scored = min(least, found.scored_count)
+        self._items += len(found.items)
+
+    def reply(self) -> Reply:
+        """What came so far."""
+        return Reply(self._code, tuple(self._degraded), self._scored or 0, self._items)
+
+
+class GrpcDoor:
+    """`vitrine.v1.Recommendations` over several connections: one would reach one replica only."""
+
+    def __init__(self, address: str, channels: int) -> None:
+        self._channels = [
+            grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) for _ in range(channels)
+        ]
+        self._one = [each.unary_unary(f"{SERVICE}/Recommend") for each in self._channels]
+        self._many = [each.unary_stream(f"{SERVICE}/RecommendMany") for each in self._channels]
+        self._events = [each.unary_unary(f"{SERVICE}/LogEvents") for each in self._channels]
+
+    async def __aenter__(self) -> Self:
+        """Raises TimeoutError if nobody answers."""
+        ready = (channel.channel_ready() for channel in self._channels)
+        try:
+            await asyncio.wait_for(asyncio.gather(*ready), _READY_S)
+        except TimeoutError:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for channel in self._channels:
+            await channel.close(None)
+
+    async def ask(self, number: int, call: Call, timeout_s: float) -> Reply:
+        at = number % len(self._channels)
+        try:
+            if not call.many:
+                return read_reply(await self._one[at](call.body, timeout=timeout_s))
+            batch = BatchReply()
+            async for raw in self._many[at](call.body, timeout=timeout_s):
+                batch.add(raw)
+            return batch.reply()
+        except grpc.aio.AioRpcError as error:
+            return Reply(error.code().name)
+
+    async def tell(self, number: int, events: bytes, timeout_s: float) -> bool:
+        try:
+            await self._events[number % len(self._events)](events, timeout=timeout_s)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
