@@ -1,0 +1,47 @@
+"""Ports of descriptions: what the pipeline asks of the outside, and in which words.
+
+`serving/adapters/` implements them on real systems, `memory_descriptions.py` in memory for tests.
+All raise `DependencyTimeout` or `DependencyUnavailable`, never a foreign error.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class WritingRequest:
+    """One text to write."""
+
+    system: str
+    prompt: str
+    schema: Mapping[str, object]  # JSON schema of the answer: opening, bullets, close
+    max_tokens: int
+    seed: int
+    temperature: float
+    adapter: str | None  # LoRA adapter by version; None: the model as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What came since the piece before; the texts of all pieces together are the JSON answer."""
+
+    text: str
+    done: bool  # nothing comes after it
+    tokens: int  # written so far, of the whole answer
+
+
+class Writer(Protocol):
+    """A language model that writes."""
+
+    @property
+    def model_version(self) -> str:
+        """Which model answers, as versions of texts remember it."""
+        ...
+
+    def write(self, request: WritingRequest) -> AsyncIterator[Piece]:
+        """Pieces as they are written; closing the iterator cancels the generation.
+
+        Raises DependencyUnavailable if no model is there, DependencyTimeout if it stalls.
+        """
+        ...
