@@ -42,7 +42,9 @@ _PATTERNS = tuple(
     )
 )
 # Letters of other alphabets that look like Latin ones, and digits that stand for letters.
-_ALIKE = str.maketrans("аеорсухіѕԁɡ", "aeopcyxisdg")
+_ALIKE = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0501\u0261", "aeopcyxisdg"
+)
 _LONG_RUN = re.compile(r"[A-Za-z0-9+/=]{80,}")  # encoded data; no product word is that long
 
 
