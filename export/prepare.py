@@ -161,7 +161,7 @@ def _built_in_world(job: _Job) -> Path:
 
 
 def _with_specifications(folder: Path) -> None:
-    """Worlds written before products had specifications get theirs; nothing else of them changes."""
+    """Worlds from before products had specifications get theirs; nothing else changes."""
     if not (folder / SPECIFICATIONS_FILE).exists():
         world = load_world(folder)
         write_specifications(world.products, world.settings.seed, folder)

@@ -82,6 +82,7 @@ def _lines(products: Products, row: int, rng: np.random.Generator) -> Iterator[L
     if features:
         yield "features", ", ".join(features), ""
     yield from _labels(named["material"], rng)
+    yield "goes with", ", ".join(CATEGORIES[codes[0]].goes_with), ""
 
 
 def _labels(material: str, rng: np.random.Generator) -> Iterator[Line]:
