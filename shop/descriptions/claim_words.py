@@ -27,7 +27,7 @@ EVA, MDF, acacia, acetate, acrylic, alpaca, aluminium, aluminum, angora, ash woo
 birch, brass, bronze, calfskin, canvas, carbon, carbon fiber, carbon fibre, cardboard, cashmere,
 cast iron, cedar, ceramic, cherry wood, chiffon, chrome, concrete, copper, cordura, corduroy,
 cork, cotton, cowhide, crepe, crystal, denim, down filling, down-filled, duck down, earthenware,
-elastane, enamel, fake fur, faux fur, faux leather, feather,  fiberglass, fibreglass,
+elastane, enamel, fake fur, faux fur, faux leather, feather, fiberglass, fibreglass,
 flannel, fleece, foam, full-grain leather, fur, gel, genuine leather, georgette, glass, gold,
 goose down, gore-tex, granite, hemp, iron, jade, jersey, jute, kevlar, lace, latex, leather,
 leatherette, linen, lycra, lyocell, mahogany, maple, marble, melamine, memory foam, merino, mesh,
@@ -46,7 +46,7 @@ amber, anthracite, apricot, aqua, aquamarine, azure, beige, black, blue, blush, 
 burgundy, camel, champagne, charcoal, chocolate, cobalt, copper, coral, cream, crimson, cyan,
 denim blue, ebony, emerald, forest green, fuchsia, gold, golden, gray, green, grey, indigo, ivory,
 khaki, lavender, lilac, lime, magenta, maroon, mauve, mint, multicolor, multicolour, mustard,
-navy, navy blue, ochre, off-white, olive, orange, peach, pink, plum, purple, red,  royal
+navy, navy blue, ochre, off-white, olive, orange, peach, pink, plum, purple, red, royal
 blue, ruby, rust, salmon, sand, sapphire, scarlet, sepia, sienna, silver, sky blue, tan, taupe,
 teal, terracotta, turquoise, vanilla, vermilion, violet, white, yellow
 """
@@ -66,11 +66,11 @@ extendable, extension, fade-proof, fade-resistant, fair trade, fairtrade, fast-d
 fire-resistant, fireproof, fitted, flame-retardant, foldable, folding, footrest, four-way stretch,
 fragrance-free, free delivery, free shipping, freezer-safe, gift box, gift wrap, glow, gps,
 guarantee, guaranteed, hand wash, hand-crafted, hand-knitted, hand-made, hand-painted,
-hand-stitched, hand-washable, hand-woven, handcrafted,  handmade, handwoven, hdmi,
+hand-stitched, hand-washable, hand-woven, handcrafted, handmade, handwoven, hdmi,
 headrest, heat-resistant, heated, heating, heatproof, heavy-duty, height-adjustable, hem, hepa,
 hood, hooded, hydration, hypoallergenic, illuminated, indestructible, induction, inflatable,
 insulated, insulating, insulation, interchangeable, iron-free, kids, knitted, laces, laptop,
-lead-free, leak-proof, leakproof,  lid, lifetime, lightweight, limited, limited edition,
+lead-free, leak-proof, leakproof, lid, lifetime, lightweight, limited, limited edition,
 lined, lining, lock, lockable, long-lasting, luminous, machine wash, machine-washable, magnetic,
 maternity, membrane, men, microphone, microwave, microwave-safe, modular, moisture-wicking,
 money-back, mosquito net, motorised, motorized, nfc, noise-cancellation, noise-cancelling,
@@ -82,11 +82,11 @@ refillable, reflective, refund, regular, relaxed, remote control, remote-control
 replaceable, returns, reversible, robust, rocking, roomy, rotating, rugged, rust-free, rustproof,
 sale, scented, scratch-resistant, scratchproof, seam, seamless, self-adhesive, self-cleaning,
 self-inflating, sensor, shatterproof, shelf, shipping, shock-absorbent, shockproof, showerproof,
-shrink-proof, silent, skinny, sleeve, slim, slim-fit, slip-resistant,  snowproof, solar,
+shrink-proof, silent, skinny, sleeve, slim, slim-fit, slip-resistant, snowproof, solar,
 solar-powered, solvent-free, soundproof, spacious, speaker, spf, splash-proof, stackable,
 stain-proof, stain-resistant, stainless, sterile, strap, stretch, stretchy, sturdy, sun
 protection, sustainable, sustainably, swivel, tailored, taped seams, tear-resistant, thermal,
-timer, toddler, tool-free,  touchscreen, tough, tumble, tumble-dry, turbo, ultralight,
+timer, toddler, tool-free, touchscreen, tough, tumble, tumble-dry, turbo, ultralight,
 unbreakable, unisex, unlined, usb, usb-c, uv, uv protection, uv-resistant, vacuum-insulated,
 vegan, velcro, ventilated, ventilation, vestibule, voice-controlled, warranty, water proof,
 water-repellent, water-resistant, waterproof, watertight, weatherproof, wheel, wi-fi, wifi,
@@ -95,7 +95,7 @@ wind-resistant, windproof, wireless, women, woven, wrinkle-free, wrinkle-resista
 
 _USES = """
 all-year, art deco, autumn, balcony, bathroom, beach, bedroom, bohemian, business, camping,
-cellar, christmas, classic, climbing, cycling, dining room, elegant,  fall, festival,
+cellar, christmas, classic, climbing, cycling, dining room, elegant, fall, festival,
 fishing, fitness, garage, garden, guest room, gym, hallway, hiking, home office, indoor, indoors,
 industrial, kitchen, living room, minimalist, mountaineering, nursery, office, outdoor, outdoors,
 oven, party, patio, retro, running, rustic, sailing, scandinavian, school, skiing, snowboarding,
@@ -104,21 +104,21 @@ winter, yoga
 """
 
 _CERTIFICATIONS = """
-accredited, ansi, approved, astm, award, b corp, blauer engel, blue angel, bluesign,  ce
+accredited, ansi, approved, astm, award, b corp, blauer engel, blue angel, bluesign, ce
 marked, certificate, certification, certified, clinically, cradle to cradle, dermatologist,
 doctor, ecolabel, energy star, eu ecolabel, fair wear, fda, fda-approved, fsc, global recycled
- gots, grs, gs mark, halal, iso, kosher, lab-tested, laboratory, leaping bunny, made in,
-oeko-tex, patent, pefc, peta, rated, rating, rds,  responsible down standard, responsible
-wool standard, rohs, rws,  tested, tüv, ul listed, usda
+standard, gots, grs, gs mark, halal, iso, kosher, lab-tested, laboratory, leaping bunny, made in,
+oeko-tex, patent, pefc, peta, rated, rating, rds, responsible down standard, responsible
+wool standard, rohs, rws, tested, tüv, ul listed, usda
 """
 
 _SUPERLATIVES = """
-100 %,   best, biggest, cheapest,   everything, fastest,
-finest, flawless,  greatest, groundbreaking, highest, iconic, incomparable, instantly,
+100 %,  best, biggest, cheapest,  everything, fastest,
+finest, flawless, greatest, groundbreaking, highest, iconic, incomparable, instantly,
 largest, leading, legendary, lightest, lowest, luxurious, luxury, magical, miracle, most advanced,
-most comfortable, most durable, most popular,  no. 1, number one, once in a lifetime,
+most comfortable, most durable, most popular, no. 1, number one, once in a lifetime,
 perfect, perfection, perfectly, premium, revolutionary, risk-free, safest, second to none,
-smallest, softest, strongest, superior, supreme, top-quality, top-rated,  toughest,
+smallest, softest, strongest, superior, supreme, top-quality, top-rated, toughest,
 ultimate, unbeatable, unmatched, unparalleled, unrivaled, unrivalled, unsurpassed, warmest,
  world-class
 """

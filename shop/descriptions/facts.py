@@ -85,7 +85,8 @@ def facts_of(
         if looks_injected(heads[at]):
             refused.append(name)
             heads[at] = ""
-    return Facts(clean_text(product_id, 128), *heads, tuple(kept), tuple(refused))
+    title, category, brand = heads
+    return Facts(clean_text(product_id, 128), title, category, brand, tuple(kept), tuple(refused))
 
 
 def clean_text(raw: str, most: int) -> str:
