@@ -25,8 +25,10 @@ Stems = tuple[str, ...]
 # Of these the object must stand in the facts, even if its words are plain.
 _STRICT_OPENERS = frozenset(COMPATIBILITY_OPENERS) - {"fits", "suits", "supports"}
 _CLAUSE_ENDS = re.compile(
-    r"[.;!?\n]|,(?!\d)|\band\b|\bwith\b(?!\s+a\s+(?:width|height|depth|length))"
+    r"\.(?!\d)|[;!?·•\n]|,(?!\d)|\band\b|\bwith\b(?!\s+a\s+(?:width|height|depth|length))"
 )
+_PHRASE = re.compile(r"[\w'’%]+(?:[\s./-]{1,2}[\w'’%]+)*")
+_HARMLESS = re.compile(r"\bat (?:its|their|your) best\b", re.IGNORECASE)
 _ANY_OBJECT = frozenset(
     stem(word)
     for word in (
@@ -113,6 +115,7 @@ def claims_in(
     found = [*_numbers(text, words, facts), *_codes(text, facts)]
     found += _more_superlatives(text, facts, found)
     taken = [(claim.start, claim.end) for claim in found]
+    taken += [match.span() for match in _HARMLESS.finditer(text)]
     phrases = list(_phrases(text, words, facts, taken))
     found += phrases
     objects = list(_objects(text, words, facts))
@@ -185,7 +188,7 @@ def _phrases(
 ) -> Iterator[Claim]:
     at = 0
     while at < len(words):
-        matched = _phrase_at(words, at)
+        matched = _phrase_at(text, words, at)
         if matched is None or _overlaps(words[at], taken):
             at += 1
             continue
@@ -198,10 +201,13 @@ def _phrases(
         at += len(phrase)
 
 
-def _phrase_at(words: tuple[Word, ...], at: int) -> tuple[ClaimKind, Stems] | None:
-    """The longest phrase of the claim lists that begins at this word."""
+def _phrase_at(text: str, words: tuple[Word, ...], at: int) -> tuple[ClaimKind, Stems] | None:
+    """The longest phrase of the claim lists that begins at this word; no mark stands in it."""
     for kind, phrase in _by_first_stem().get(words[at].stem, ()):
-        if tuple(word.stem for word in words[at : at + len(phrase)]) == phrase:
+        there = words[at : at + len(phrase)]
+        if tuple(word.stem for word in there) != phrase:
+            continue
+        if _PHRASE.fullmatch(text[there[0].start : there[-1].end]):
             return kind, phrase
     return None
 

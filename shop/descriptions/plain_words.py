@@ -25,6 +25,7 @@ year you you'll you're your yours yourself
 """
 
 _DESCRIBING = """
+hello chose think thinks thinking searched say searching figure figures click request order ordered
 able accent accents accessories accessory accompanies accompany according account achieve act
 active adapt adapting adapts add added adding addition additional adds adventure adventures
 aesthetic affair afternoon ahead aim air airy alike allow allows alone already amount anchor
