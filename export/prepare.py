@@ -28,6 +28,7 @@ from shop.errors import VitrineError
 from shop.release import HISTORIES_FILE, Manifest
 from simulator.specifications import SPECIFICATIONS_FILE, write_specifications
 from simulator.world import WorldSettings, generate, is_current_world, load_world
+from training.brand_voice import BRAND_FILE, train_brand_voice, write_brand_voice
 from training.data.progress import Progress as ShowProgress
 from training.data.snapshot import PRODUCTS, SnapshotManifest, read_snapshot_manifest
 from training.data.sources import snapshot_for
@@ -118,6 +119,7 @@ def prepare(job: _Job) -> dict[str, str | int]:
     if manifest is None:
         manifest = _new_release(job, snapshot_folder, key)
     promote(manifest.release, shelf_of(job.state.root), key)
+    _with_brand_voice(job, snapshot_folder)
     folder = job.state.releases / manifest.release
     return {
         "release": manifest.release,
@@ -165,6 +167,15 @@ def _with_specifications(folder: Path) -> None:
     if not (folder / SPECIFICATIONS_FILE).exists():
         world = load_world(folder)
         write_specifications(world.products, world.settings.seed, folder)
+
+
+def _with_brand_voice(job: _Job, snapshot_folder: Path) -> None:
+    """The model that descriptions' voice is scored by, once for a shop."""
+    folder = job.state.root / "descriptions"
+    if not (folder / BRAND_FILE).exists():
+        with job.steps.step("the voice of the shop's pages"):
+            products = pq.read_table(snapshot_folder / "products.parquet")
+            write_brand_voice(folder, *train_brand_voice(products))
 
 
 def _standing_release(job: _Job, snapshot: SnapshotManifest, key: bytes) -> Manifest | None:

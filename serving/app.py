@@ -31,6 +31,8 @@ from serving.deployments import (
     gateway_application,
     serve_environment,
 )
+from serving.descriptions_door import APPLICATION as DESCRIPTIONS
+from serving.descriptions_door import DescriptionsDoor, descriptions_application
 from serving.gateway import Gateway
 from serving.logging_setup import log_to_stderr
 from serving.rulebooks import check_start
@@ -88,6 +90,7 @@ def serve(
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     settings = dataclasses.replace(settings, door=_with_free_ports(settings.door))
+    settings = _with_descriptions_port(settings)
     try:
         with scratch_folder(os.environ) as scratch, _running_ray(settings, scratch):
             _deploy(gateway, settings)
@@ -95,6 +98,7 @@ def serve(
             if ports_file is not None:
                 _write_ports(ports_file, settings)
             logger.info("the door is open at %s", _door_addresses(settings)[0])
+            _deploy_descriptions(settings)
             _wait_for_the_end_of(parent if die_with_parent else None)
     except KeyboardInterrupt:
         logger.info("stopped")
@@ -122,6 +126,17 @@ def _with_free_ports(door: DoorSettings) -> DoorSettings:
             raise SettingsRejected(f"door.{name} = {wanted}: something listens there already")
     return dataclasses.replace(
         door, port=door.port or free_port(), metrics_port=door.metrics_port or free_port()
+    )
+
+
+def _with_descriptions_port(settings: Settings) -> Settings:
+    about = settings.describe
+    if not about.is_on:
+        return settings
+    if about.port and not is_free(about.port):
+        raise SettingsRejected(f"describe.port = {about.port}: something listens there already")
+    return dataclasses.replace(
+        settings, describe=dataclasses.replace(about, port=about.port or free_port())
     )
 
 
@@ -201,6 +216,20 @@ def _deploy(gateway: type[Gateway], settings: Settings) -> None:
         ) from error
 
 
+def _deploy_descriptions(settings: Settings) -> None:
+    """Beside the open door, which never waits for them: what they lack is told in the log."""
+    from ray import serve as ray_serve
+
+    if not settings.describe.is_on:
+        return
+    application = descriptions_application(DescriptionsDoor, settings)
+    try:
+        # Without a route HAProxy leaves it out: it has a port of its own.
+        ray_serve.run(application, name=DESCRIPTIONS, route_prefix=None)
+    except RuntimeError as error:
+        logger.error("no descriptions; see %s/descriptions.jsonl: %s", settings.logs_dir, error)
+
+
 class GatewayFailed(VitrineError):
     """Ray Serve could not start the gateway."""
 
@@ -230,6 +259,9 @@ def _write_ports(file: Path, settings: Settings) -> None:
         "pid": os.getpid(),
         "door": _door_addresses(settings)[0],
         "doors": _door_addresses(settings),
+        "descriptions": f"{settings.door.host}:{settings.describe.port}"
+        if settings.describe.is_on
+        else "",
         "tls": settings.door.speaks_tls,
     }
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,11 @@ def serve_environment(settings: Settings, *, scratch: str, free_ports: list[int]
     """The variables under which Ray Serve's processes run. `free_ports` holds five ports."""
     door = settings.door
     first, last = (
-        (door.port, door.port + door.replicas) if door.kind == "direct" else _HAPROXY_REPLICA_PORTS
+        # One more than the gateway's replicas: Serve counts the descriptions' door, which listens
+        # at a port of its own, among them.
+        (door.port, door.port + door.replicas + settings.describe.is_on)
+        if door.kind == "direct"
+        else _HAPROXY_REPLICA_PORTS
     )
     lean = {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -119,8 +123,12 @@ def serve_metrics(telemetry: Telemetry, settings: Settings, rank: int) -> None:
         logger.error("the address of the metrics cannot be told: %s", error)
 
 
-def listen_on(host: str, credentials: grpc.ServerCredentials | None) -> None:
+def listen_on(
+    host: str, credentials: grpc.ServerCredentials | None, port: int | None = None
+) -> None:
     """Has this process's Serve listen on `host` alone, and with TLS if there are credentials.
+
+    At `port`, if it is given, instead of the one that Serve has chosen.
 
     By itself it listens on every interface, plainly, and has no option for either (2.60). The
     function replaced is the one that it keeps replaceable.
@@ -132,7 +140,7 @@ def listen_on(host: str, credentials: grpc.ServerCredentials | None) -> None:
         raise TypeError("ray.serve no longer binds its gRPC server through add_grpc_address")
 
     def add_grpc_address(grpc_server: Any, server_address: str) -> None:
-        address = f"{host}:{server_address.rpartition(':')[2]}"
+        address = f"{host}:{port or server_address.rpartition(':')[2]}"
         if credentials is None:
             grpc_server.add_insecure_port(address)
         else:

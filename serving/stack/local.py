@@ -62,12 +62,31 @@ def plan_local(
         status = read_status(folder.run / STATUS_FILE) if has_triton else None
         return variables | ({"VITRINE_TRITON__ADDRESS": status.http_address} if status else {})
 
+    variables |= _descriptions(settings, prepared, folder)
+    if "VITRINE_DESCRIBE__PORT" in variables:
+        addresses["descriptions"] = f"{LOOPBACK}:{variables['VITRINE_DESCRIBE__PORT']}"
     services.append(_door(folder, settings_file, variables_now))
 
     def addresses_now() -> dict[str, str]:
         return addresses | _triton_addresses(folder, has_triton) | _door_metrics(folder)
 
     return Planned(tuple(services), f"{LOOPBACK}:{door_port}", addresses_now)
+
+
+def _descriptions(settings: Settings, prepared: Prepared, folder: StateFolder) -> dict[str, str]:
+    """Settings by which the shop's own product data are described; none if it cannot be."""
+    about = settings.describe
+    if about.is_on or not (folder.root / about.brand).exists():
+        return {"VITRINE_DESCRIBE__PORT": str(free_port(about.port))} if about.is_on else {}
+    variables = {
+        "VITRINE_DESCRIBE__IS_ON": "true",
+        "VITRINE_DESCRIBE__SNAPSHOT": str(prepared.snapshot_folder),
+        "VITRINE_DESCRIBE__PORT": str(free_port(about.port)),
+    }
+    specifications = prepared.data_folder / "specifications.parquet"
+    if specifications.exists():
+        variables["VITRINE_DESCRIBE__SPECIFICATIONS"] = str(specifications)
+    return variables
 
 
 def _business(prepared: Prepared, ports: Mapping[str, int], simulated: SimulatedSystems) -> Service:
