@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from serving.describe.pipeline import Product
-from serving.describe.ports import Piece, WritingRequest
+from serving.describe.ports import Piece, Product, WritingRequest
 from shop.descriptions.validators import Measured
 from shop.errors import NotFound
 

@@ -12,13 +12,12 @@ from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.version_sql import SqlVersions
 from serving.describe.pipeline import (
     Deps,
-    Product,
     Progress,
     Wish,
     WritingSettings,
     describe,
 )
-from serving.describe.ports import Writer
+from serving.describe.ports import Product, Writer
 from serving.describe.versions import Kept
 from shop.descriptions.brand import COLUMNS, BrandModel
 from shop.descriptions.facts import Facts
