@@ -3,8 +3,8 @@
 Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
 skipped while its inputs have not changed. `--check` only says what is missing. `--for-tests` also
-sees to Redis and PostgreSQL, `--storefront` builds examples/storefront-node: only tests need these, and
-set-up goes on without them where they cannot be had.
+sees to Redis and PostgreSQL, `--storefront` builds examples/storefront-node: only tests need these,
+and set-up goes on without them where they cannot be had.
 
 Package indexes, proxies and caches are pip's own business: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and
 pip.conf are honoured. Where pip would choose the CUDA build of torch and the CPU build is wanted,
