@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 after a clean stop, 1 if it could not serve; the reason is on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        settings = _with_absolute_paths(load_settings(options.settings))
+        settings = with_absolute_paths(load_settings(options.settings))
         log_to_stderr(settings.log_level)
         check_certificates(settings.door)
         _check_release(settings)
@@ -89,13 +89,13 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     settings = dataclasses.replace(settings, door=_with_free_ports(settings.door))
     try:
-        with scratch_folder(os.environ) as scratch, _running_ray(settings, scratch):
+        with scratch_folder(os.environ) as scratch, running_ray(settings, scratch):
             _deploy(gateway, settings)
             _wait_until_warm(settings)
             if ports_file is not None:
                 _write_ports(ports_file, settings)
             logger.info("the door is open at %s", _door_addresses(settings)[0])
-            _wait_for_the_end_of(parent if die_with_parent else None)
+            wait_for_the_end_of(parent if die_with_parent else None)
     except KeyboardInterrupt:
         logger.info("stopped")
 
@@ -109,7 +109,7 @@ def _check_release(settings: Settings) -> None:
     read_release_manifest(folder, read_key(settings.release_key_file))
 
 
-def _with_absolute_paths(settings: Settings) -> Settings:
+def with_absolute_paths(settings: Settings) -> Settings:
     """Ray's workers run in folders of their own."""
     door = with_absolute_files(settings.door)
     return dataclasses.replace(settings, state_dir=settings.state_dir.absolute(), door=door)
@@ -126,7 +126,10 @@ def _with_free_ports(door: DoorSettings) -> DoorSettings:
 
 
 @contextlib.contextmanager
-def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
+def running_ray(
+    settings: Settings, scratch: str, servicers: Sequence[str] = tuple(SERVICER_FUNCTIONS)
+) -> Iterator[None]:
+    """Ray Serve for a door with these services, for as long as the context lasts."""
     free = [free_port() for _ in range(5)]
     os.environ.update(serve_environment(settings, scratch=scratch, free_ports=free))
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -137,7 +140,7 @@ def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
 
     try:
         try:
-            _start_ray(settings, scratch, http_port=free[4])
+            _start_ray(settings, scratch, servicers, http_port=free[4])
         except (RuntimeError, OSError, ray.exceptions.RayError) as error:
             raise GatewayFailed(f"Ray did not start: {_last_line(error)}") from error
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray put its own there
@@ -150,7 +153,9 @@ def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _start_ray(settings: Settings, scratch: str, *, http_port: int) -> None:
+def _start_ray(
+    settings: Settings, scratch: str, servicers: Sequence[str], *, http_port: int
+) -> None:
     import ray
     from ray import serve as ray_serve
     from ray.serve.config import HTTPOptions, gRPCOptions
@@ -177,9 +182,7 @@ def _start_ray(settings: Settings, scratch: str, *, http_port: int) -> None:
         http_options=HTTPOptions(host=settings.door.host, port=http_port)
         if by_haproxy
         else HTTPOptions(host=None),
-        grpc_options=gRPCOptions(
-            port=settings.door.port, grpc_servicer_functions=SERVICER_FUNCTIONS
-        ),
+        grpc_options=gRPCOptions(port=settings.door.port, grpc_servicer_functions=list(servicers)),
     )
 
 
@@ -238,7 +241,7 @@ def _write_ports(file: Path, settings: Settings) -> None:
     os.replace(part, file)
 
 
-def _wait_for_the_end_of(parent: int | None) -> None:
+def wait_for_the_end_of(parent: int | None) -> None:
     """Returns when the parent is gone; without one, only a signal ends the wait."""
     while parent is None or os.getppid() == parent:
         time.sleep(_PARENT_CHECK_S)

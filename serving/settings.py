@@ -10,6 +10,7 @@ from typing import Literal
 from serving.adapters.feedback_log import FeedbackSettings
 from serving.adapters.redis_settings import RedisSettings
 from serving.recommend.settings import RecommendSettings
+from serving.writer_settings import WriterSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ class Settings:
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
     histories: HistoriesSettings = field(default_factory=HistoriesSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
+    writer: WriterSettings = field(default_factory=WriterSettings)
 
     def __post_init__(self) -> None:
         _require(
