@@ -11,6 +11,7 @@ from serving.adapters.feedback_log import FeedbackSettings
 from serving.adapters.redis_settings import RedisSettings
 from serving.describe.settings import DescribeSettings
 from serving.recommend.settings import RecommendSettings
+from serving.writer_settings import WriterSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ class Settings:
     histories: HistoriesSettings = field(default_factory=HistoriesSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     describe: DescribeSettings = field(default_factory=DescribeSettings)
+    writer: WriterSettings = field(default_factory=WriterSettings)
 
     def __post_init__(self) -> None:
         _require(

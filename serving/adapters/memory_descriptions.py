@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from serving.describe.ports import Piece, Product, WritingRequest
 from shop.descriptions.validators import Measured
-from shop.errors import NotFound
+from shop.errors import DependencyUnavailable, NotFound
 
 _PIECE = 40  # characters
 
@@ -31,6 +31,17 @@ class ScriptedWriter:
                 self._on_piece()
             yield Piece(text, number == len(pieces), number)
         self.was_left = False
+
+
+class NoWriter:
+    """As where no language model runs."""
+
+    model_version = ""
+
+    async def write(self, request: WritingRequest) -> AsyncIterator[Piece]:
+        """Raises DependencyUnavailable."""
+        raise DependencyUnavailable("writer", "no language model runs here")
+        yield Piece("", True, 0)  # makes it a generator
 
 
 class MemoryProducts:

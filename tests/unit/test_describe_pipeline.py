@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.adapters.memory_descriptions import ScriptedWriter
-from serving.adapters.no_writer import NoWriter
+from serving.adapters.memory_descriptions import NoWriter, ScriptedWriter
 from serving.describe.pipeline import Judged, Written, describe, edit
 from serving.describe.versions import Action, State
 from shop.descriptions.faults import FaultKind
