@@ -32,9 +32,10 @@ TITLES = {
     "search": "Queries, their constraints and what finds them",
     "calibration": "Do the probabilities come true?",
     "signals": "What a session's signals tell",
+    "validators": "Texts held to their facts",
     "retail": "Real data: UCI Online Retail",
 }
-_BEFORE_THE_STACK = ("start", "filters")
+_BEFORE_THE_STACK = ("start", "filters", "validators")
 _WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "signals", "search", "retail")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
