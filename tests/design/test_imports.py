@@ -18,6 +18,7 @@ NEVER: dict[str, tuple[str, ...]] = {
         *("asyncio", "logging", "time", "os", "pathlib", "socket"),
     ),
     "serving/recommend": (*FOREIGN_TO_THE_PIPELINES, "serving.adapters", PROTOS),
+    "serving/describe": (*FOREIGN_TO_THE_PIPELINES, "serving.adapters", PROTOS),
     "serving/adapters": ("ray", "serving.gateway", "serving.recommend.pipeline"),
     "serving": ("torch", "training", "export", "loadtest", "insight", "simulator"),
     "training": ("serving", "export"),
@@ -84,6 +85,7 @@ def test_no_file_reads_the_environment_but_settings() -> None:
     allowed = {
         "serving/settings_reader.py",
         "serving/app.py",
+        "serving/writer_app.py",
         "serving/triton/runtime.py",
         "serving/triton/backends/onnxruntime/model.py",  # Triton's process, not ours: no other way
     }
