@@ -122,7 +122,7 @@ def test_a_closed_iterator_ends_the_generation(running: RunningWriter) -> None:
             break
         await stream.aclose()  # type: ignore[attr-defined]
         until = time.monotonic() + 5.0
-        while running.writer.texts_in_engine and time.monotonic() < until:
+        while running.writer.texts_in_engine and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return running.writer.texts_in_engine
 
