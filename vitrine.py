@@ -73,6 +73,18 @@ COMMANDS = (
         "serving.price_command",
         "vitrine price P000007 --json",
     ),
+    _command(
+        "serving.describe_command",
+        "describe",
+        "a product's text: published, or newly written",
+        "vitrine describe P000007 --json",
+    ),
+    _command(
+        "serving.describe_command",
+        "review",
+        "texts that wait for a person; versions, roll back",
+        "vitrine review list",
+    ),
     Command(
         "data",
         "take a data set in, check a snapshot",

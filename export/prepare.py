@@ -26,7 +26,9 @@ from serving.adapters.release_files import read_release_manifest
 from serving.stack.folder import StateFolder
 from shop.errors import VitrineError
 from shop.release import HISTORIES_FILE, Manifest
-from simulator.world import WorldSettings, generate, is_current_world
+from simulator.specifications import SPECIFICATIONS_FILE, write_specifications
+from simulator.world import WorldSettings, generate, is_current_world, load_world
+from training.brand_voice import BRAND_FILE, train_brand_voice, write_brand_voice
 from training.data.progress import Progress as ShowProgress
 from training.data.snapshot import PRODUCTS, SnapshotManifest, read_snapshot_manifest
 from training.data.sources import snapshot_for
@@ -117,6 +119,7 @@ def prepare(job: _Job) -> dict[str, str | int]:
     if manifest is None:
         manifest = _new_release(job, snapshot_folder, key)
     promote(manifest.release, shelf_of(job.state.root), key)
+    _with_brand_voice(job, snapshot_folder)
     folder = job.state.releases / manifest.release
     return {
         "release": manifest.release,
@@ -141,6 +144,7 @@ def clock_offset_ms(snapshot: SnapshotManifest, manifest: Manifest) -> int:
 def _built_in_world(job: _Job) -> Path:
     folder = job.state.root / ("world-quick" if job.quick else "world")
     if is_current_world(folder):
+        _with_specifications(folder)
         return folder
     now_ms = time.time_ns() // 1_000_000
     until_today_ms = now_ms - now_ms % _DAY_MS
@@ -156,6 +160,22 @@ def _built_in_world(job: _Job) -> Path:
         )
         generate(folder, settings, lambda done, days: bar("day by day", done / days))
     return folder
+
+
+def _with_specifications(folder: Path) -> None:
+    """Worlds from before products had specifications get theirs; nothing else changes."""
+    if not (folder / SPECIFICATIONS_FILE).exists():
+        world = load_world(folder)
+        write_specifications(world.products, world.settings.seed, folder)
+
+
+def _with_brand_voice(job: _Job, snapshot_folder: Path) -> None:
+    """The model that descriptions' voice is scored by, once for a shop."""
+    folder = job.state.root / "descriptions"
+    if not (folder / BRAND_FILE).exists():
+        with job.steps.step("the voice of the shop's pages"):
+            products = pq.read_table(snapshot_folder / "products.parquet")
+            write_brand_voice(folder, *train_brand_voice(products))
 
 
 def _standing_release(job: _Job, snapshot: SnapshotManifest, key: bytes) -> Manifest | None:

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "api.md"
 PROTOS = (
     "serving/proto/recommendations.proto",
+    "serving/proto/descriptions.proto",
     "serving/proto/business.proto",
     "serving/proto/feeds.proto",
 )

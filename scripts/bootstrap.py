@@ -1,9 +1,10 @@
 """Set up all that Vitrine needs on this machine, inside the project folder. Standard library only.
 
-Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (Triton itself),
+Makes `.venv` (the application, from requirements/app.lock, and vLLM beside it, from
+requirements/writer.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
 skipped while its inputs have not changed. `--check` only says what is missing. `--for-tests` also
-sees to a Redis server and to `.tools` (promtool and checkov, for the Kubernetes manifests),
+sees to Redis, PostgreSQL and `.tools` (promtool and checkov, for the Kubernetes manifests),
 `--storefront` builds examples/storefront-node: only tests need these, and set-up goes on without
 them where they cannot be had. `--peers` makes `.peers`, where
 `vitrine bench peers` runs what it compares with.
@@ -39,7 +40,7 @@ STOREFRONT = ROOT / "examples" / "storefront-node"
 SUPPORTED = ((3, 11), (3, 12))
 OLDEST_NODE = 18  # Debian 12's
 _NODE = {"node": "nodejs", "npm": "npm"}  # program and Debian's package
-NEEDED_MB = 6_000  # 2.2 GB environment, 0.4 GB Triton, the world and its models, and pip's cache
+NEEDED_MB = 7_500  # 3.6 GB environment, 0.4 GB Triton, the world and its models, and pip's cache
 
 
 class SetupFailed(Exception):
@@ -51,12 +52,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="say what is missing, change nothing")
     parser.add_argument("--storefront", action="store_true", help="build the example in Node, too")
     parser.add_argument(
-        "--for-tests", action="store_true", help="see to Redis, promtool and checkov, too"
+        "--for-tests", action="store_true", help="see to servers and tools that tests use, too"
     )
     parser.add_argument("--peers", action="store_true", help="make the peers' environment, too")
     arguments = parser.parse_args()
     steps: list[tuple[str, Callable[[], str], Callable[[], None]]] = [
         ("application environment (2-3 GB, a minute or two)", _app_inputs, _make_app),
+        ("vLLM (1.4 GB)", _writer_inputs, _make_writer),
         ("Vitrine itself", _package_inputs, _make_package),
         ("Triton server", _server_inputs, _make_server),
         ("Triton's Python environment", _stub_inputs, _make_stub),
@@ -69,6 +71,7 @@ def main() -> int:
         _look_for_kubectl(may_install=not arguments.check)
         if arguments.for_tests:
             _look_for_redis(may_install=not arguments.check)
+            _look_for_postgres(may_install=not arguments.check)
         missing = [(name, key(), make) for name, key, make in steps if not _is_done(name, key())]
         if arguments.check:
             for name, _, _ in missing:
@@ -197,6 +200,18 @@ def _look_for_redis(*, may_install: bool) -> None:
         print(f"{failure}; without it the tests on Redis are skipped", flush=True)
 
 
+def _look_for_postgres(*, may_install: bool) -> None:
+    """Tests start a PostgreSQL server of their own; Debian keeps its programs off the path."""
+    if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        return
+    try:
+        if not may_install:
+            raise SetupFailed("system packages are missing: postgresql")
+        _install_system(["postgresql"])
+    except SetupFailed as failure:
+        print(f"{failure}; without it the tests on PostgreSQL are skipped", flush=True)
+
+
 def _has_libpython(version: str) -> bool:
     """Triton's python backend links libpython; a static Python has none beside it."""
     name = f"libpython{version}.so.1.0"
@@ -227,6 +242,10 @@ def _digest(*paths: Path) -> str:
 
 def _app_inputs() -> str:
     return _digest(LOCKS / "app.lock")
+
+
+def _writer_inputs() -> str:
+    return _digest(LOCKS / "app.lock", LOCKS / "writer.lock")
 
 
 def _package_inputs() -> str:
@@ -276,6 +295,11 @@ def _mark_done(name: str, fingerprint: str) -> None:
 def _make_app() -> None:
     _make_venv(VENV)
     _pip(VENV, "-r", str(LOCKS / "app.lock"))
+
+
+def _make_writer() -> None:
+    """Without what its packages ask for: the lock is complete, and says what it leaves out."""
+    _pip(VENV, "--no-deps", "-r", str(LOCKS / "writer.lock"))
 
 
 def _make_package() -> None:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 after a clean stop, 1 if it could not serve; the reason is on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        settings = _with_absolute_paths(load_settings(options.settings))
+        settings = with_absolute_paths(load_settings(options.settings))
         log_to_stderr(settings.log_level)
         check_certificates(settings.door)
         check_callers(settings.door)
@@ -90,14 +90,16 @@ def serve(
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     settings = dataclasses.replace(settings, door=_with_free_ports(settings.door))
+    settings = _with_descriptions_port(settings)
     try:
-        with scratch_folder(os.environ) as scratch, _running_ray(settings, scratch):
+        with scratch_folder(os.environ) as scratch, running_ray(settings, scratch):
             _deploy(gateway, settings)
             _wait_until_warm(settings)
             if ports_file is not None:
                 _write_ports(ports_file, settings)
             logger.info("the door is open at %s", _door_address(settings))
-            _wait_for_the_end_of(parent if die_with_parent else None)
+            _deploy_descriptions(settings)
+            wait_for_the_end_of(parent if die_with_parent else None)
     except KeyboardInterrupt:
         logger.info("stopped")
 
@@ -111,7 +113,7 @@ def _check_release(settings: Settings) -> None:
     read_release_manifest(folder, read_key(settings.release_key_file))
 
 
-def _with_absolute_paths(settings: Settings) -> Settings:
+def with_absolute_paths(settings: Settings) -> Settings:
     """Ray's workers run in folders of their own."""
     door = dataclasses.replace(
         with_absolute_files(settings.door),
@@ -131,8 +133,22 @@ def _with_free_ports(door: DoorSettings) -> DoorSettings:
     )
 
 
+def _with_descriptions_port(settings: Settings) -> Settings:
+    about = settings.describe
+    if not about.is_on:
+        return settings
+    if about.port and not is_free(about.port):
+        raise SettingsRejected(f"describe.port = {about.port}: something listens there already")
+    return dataclasses.replace(
+        settings, describe=dataclasses.replace(about, port=about.port or free_port())
+    )
+
+
 @contextlib.contextmanager
-def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
+def running_ray(
+    settings: Settings, scratch: str, servicers: Sequence[str] = tuple(SERVICER_FUNCTIONS)
+) -> Iterator[None]:
+    """Ray Serve for a door with these services, for as long as the context lasts."""
     free = [free_port() for _ in range(5)]
     os.environ.update(serve_environment(settings, scratch=scratch, free_ports=free))
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -143,7 +159,7 @@ def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
 
     try:
         try:
-            _start_ray(settings, scratch, http_port=free[4])
+            _start_ray(settings, scratch, servicers, http_port=free[4])
         except (RuntimeError, OSError, ray.exceptions.RayError) as error:
             raise GatewayFailed(f"Ray did not start: {_last_line(error)}") from error
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray put its own there
@@ -156,7 +172,9 @@ def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _start_ray(settings: Settings, scratch: str, *, http_port: int) -> None:
+def _start_ray(
+    settings: Settings, scratch: str, servicers: Sequence[str], *, http_port: int
+) -> None:
     import ray
     from ray import serve as ray_serve
     from ray.serve.config import HTTPOptions, gRPCOptions
@@ -183,9 +201,7 @@ def _start_ray(settings: Settings, scratch: str, *, http_port: int) -> None:
         http_options=HTTPOptions(host=settings.door.host, port=http_port)
         if by_haproxy
         else HTTPOptions(host=None),
-        grpc_options=gRPCOptions(
-            port=settings.door.port, grpc_servicer_functions=SERVICER_FUNCTIONS
-        ),
+        grpc_options=gRPCOptions(port=settings.door.port, grpc_servicer_functions=list(servicers)),
     )
 
 
@@ -205,6 +221,24 @@ def _deploy(gateway: type[Gateway], settings: Settings) -> None:
         raise GatewayFailed(
             f"the gateway did not start; its log is {settings.logs_dir}/gateway-0.jsonl: {error}"
         ) from error
+
+
+def _deploy_descriptions(settings: Settings) -> None:
+    """Beside the open door, which never waits for them: what they lack is told in the log."""
+    from ray import serve as ray_serve
+
+    if not settings.describe.is_on:
+        return
+    # Only here: measuring texts takes libraries that the door's own process has no use for.
+    from serving.descriptions_door import APPLICATION as DESCRIPTIONS
+    from serving.descriptions_door import DescriptionsDoor, descriptions_application
+
+    application = descriptions_application(DescriptionsDoor, settings)
+    try:
+        # Without a route HAProxy leaves it out: it has a port of its own.
+        ray_serve.run(application, name=DESCRIPTIONS, route_prefix=None)
+    except RuntimeError as error:
+        logger.error("no descriptions; see %s/descriptions.jsonl: %s", settings.logs_dir, error)
 
 
 class GatewayFailed(VitrineError):
@@ -234,6 +268,9 @@ def _write_ports(file: Path, settings: Settings) -> None:
     ports = {
         "pid": os.getpid(),
         "door": _door_address(settings),
+        "descriptions": f"{settings.door.host}:{settings.describe.port}"
+        if settings.describe.is_on
+        else "",
         "tls": settings.door.speaks_tls,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -242,7 +279,7 @@ def _write_ports(file: Path, settings: Settings) -> None:
     os.replace(part, file)
 
 
-def _wait_for_the_end_of(parent: int | None) -> None:
+def wait_for_the_end_of(parent: int | None) -> None:
     """Returns when the parent is gone; without one, only a signal ends the wait."""
     while parent is None or os.getppid() == parent:
         time.sleep(_PARENT_CHECK_S)

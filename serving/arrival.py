@@ -30,6 +30,10 @@ from shop.errors import DependencyTimeout, InvalidRequest, VitrineError
 
 Handler = Callable[..., Any]
 _DEADLINE_KEY = "vitrine-deadline-ms"  # metadata, for callers that cannot set the field
+# What this process's door speaks, beside health; another application's door puts its own here.
+SERVES: list[Callable[[Any, Any], None]] = [
+    recommendations_pb2_grpc.add_RecommendationsServicer_to_server
+]
 _ANSWERED = (None, 0, grpc.StatusCode.OK)  # None and 0: no code was set
 _CANCELLED = grpc.StatusCode.CANCELLED
 _OURS = "/vitrine.v1."
@@ -104,7 +108,8 @@ def add_services(servicer: Any, server: Any) -> None:
     noted: dict[str, Handler] = {}
 
     server.service_handler_factory = noting_arrival
-    recommendations_pb2_grpc.add_RecommendationsServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    for add_servicer in SERVES:
+        add_servicer(servicer, server)
     accept_with(server, _accepted(noted), lambda: THIS_DOOR.acceptors)
     server.add_passthrough_service(health.SERVICE_NAME)  # not a call that waits its turn
     health_pb2_grpc.add_HealthServicer_to_server(health.THIS_PROCESS, server)

@@ -37,7 +37,11 @@ def serve_environment(settings: Settings, *, scratch: str, free_ports: list[int]
     """The variables under which Ray Serve's processes run. `free_ports` holds five ports."""
     door = settings.door
     first, last = (
-        (door.port, door.port + door.replicas) if door.kind == "direct" else _HAPROXY_REPLICA_PORTS
+        # One more than the gateway's replicas: Serve counts the descriptions' door, which listens
+        # at a port of its own, among them.
+        (door.port, door.port + door.replicas + settings.describe.is_on)
+        if door.kind == "direct"
+        else _HAPROXY_REPLICA_PORTS
     )
     lean = {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -97,7 +101,7 @@ class DoorGateway(Gateway):
         rank = serve.get_replica_context().rank.local_rank
         log_to_file(settings.logs_dir / f"gateway-{rank}.jsonl", settings.log_level)
         port = settings.door.port if settings.door.kind == "direct" else None
-        listen_on(settings.door.host, server_credentials(settings.door), shared_port=port)
+        listen_on(settings.door.host, server_credentials(settings.door), port=port)
         try:
             await super().__init__(self._opener(settings), settings.door)
         except VitrineError as error:
@@ -130,13 +134,13 @@ def serve_metrics(telemetry: Telemetry, settings: Settings, rank: int) -> None:
 
 
 def listen_on(
-    host: str, credentials: grpc.ServerCredentials | None, *, shared_port: int | None
+    host: str, credentials: grpc.ServerCredentials | None, *, port: int | None = None
 ) -> None:
     """Has this process's Serve listen on `host` alone, and with TLS if there are credentials.
 
-    All replicas of a machine listen on `shared_port` where there is one, and the kernel spreads
-    the connections over them; else each on the port that Serve gave it. By itself Serve listens
-    on every interface, plainly and alone, and has no option for any of it (2.60). The function
+    At `port`, if it is given, together with the other replicas of this machine: the kernel spreads
+    the connections over them. Else at the port that Serve has chosen. By itself Serve listens on
+    every interface, plainly and alone, and has no option for any of it (2.60). The function
     replaced is the one that it keeps replaceable; the server's class is taken from where Serve
     looks it up.
     """
@@ -147,14 +151,14 @@ def listen_on(
         raise TypeError("ray.serve no longer binds its gRPC server through add_grpc_address")
 
     def add_grpc_address(grpc_server: Any, server_address: str) -> None:
-        address = f"{host}:{shared_port or server_address.rpartition(':')[2]}"
+        address = f"{host}:{port or server_address.rpartition(':')[2]}"
         if credentials is None:
             grpc_server.add_insecure_port(address)
         else:
             grpc_server.add_secure_port(address, credentials)
 
     replaceable.add_grpc_address = add_grpc_address
-    if shared_port is not None:
+    if port is not None:
         sharing: Any = grpc_util
         sharing.gRPCGenericServer = _sharing_its_port(sharing.gRPCGenericServer)
 

@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 SERVICE_NAME: str = health.SERVICE_NAME
-_KNOWN = ("", "vitrine.v1.Recommendations")
+_KNOWN = ("", "vitrine.v1.Recommendations", "vitrine.v1.Descriptions")
 _MAX_WATCHERS = 64
 _WATCH_STEP_S = 0.5
 _Status: Any = health_pb2.HealthCheckResponse

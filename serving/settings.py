@@ -10,7 +10,9 @@ from typing import Literal
 from serving.adapters.feedback_log import FeedbackSettings
 from serving.adapters.redis_settings import RedisSettings
 from serving.admission import AdmissionSettings
+from serving.describe.settings import DescribeSettings
 from serving.recommend.settings import RecommendSettings
+from serving.writer_settings import WriterSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,8 @@ class Settings:
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
     histories: HistoriesSettings = field(default_factory=HistoriesSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
+    describe: DescribeSettings = field(default_factory=DescribeSettings)
+    writer: WriterSettings = field(default_factory=WriterSettings)
 
     def __post_init__(self) -> None:
         _require(
@@ -258,6 +262,21 @@ class Settings:
     def offered_rules_file(self) -> Path:
         """The digest of the rule book that was last published from here."""
         return self.state_dir / "run" / "rules.offered"
+
+    @property
+    def brand_file(self) -> Path:
+        """The brand-compliance model of descriptions."""
+        return self.state_dir / self.describe.brand
+
+    @property
+    def versions_file(self) -> Path:
+        """Every version of every description, where they are kept embedded."""
+        return self.state_dir / self.describe.file
+
+    @property
+    def webhook_key_file(self) -> Path:
+        """Signs webhook messages; their receiver has a copy."""
+        return self.state_dir / "keys" / "webhook.key"
 
     @property
     def logs_dir(self) -> Path:

@@ -34,6 +34,7 @@ from simulator.choice import (
 from simulator.event_columns import EventColumns
 from simulator.settings import WorldSettings
 from simulator.shoppers import Shoppers, make_shoppers
+from simulator.specifications import write_specifications
 from simulator.tables import (
     EVENTS,
     PRODUCTS,
@@ -139,6 +140,7 @@ def write_world(world: World, folder: Path, progress: ProgressCallback | None = 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WORLD).unlink(missing_ok=True)  # a half-written folder must not look whole
     pq.write_table(products_table(world.products), folder / PRODUCTS, compression="zstd")
+    write_specifications(world.products, world.settings.seed, folder)
     pq.write_table(shoppers_table(world.shoppers), folder / SHOPPERS, compression="zstd")
     days = _counted(world.events(), world.settings.days, progress)
     written = write_events(folder / EVENTS, world.products, world.shoppers, days)

@@ -41,10 +41,12 @@ TITLES = {
     "search": "Queries, their constraints and what finds them",
     "calibration": "Do the probabilities come true?",
     "signals": "What a session's signals tell",
+    "validators": "Texts held to their facts",
+    "writer": "Descriptions written: tokens a second",
     "retail": "Real data: UCI Online Retail",
 }
-_BEFORE_THE_STACK = ("start", "filters")
-_AFTER_THE_STACK = ("ann", "scale", "search", "signals")
+_BEFORE_THE_STACK = ("start", "filters", "validators")
+_AFTER_THE_STACK = ("ann", "scale", "search", "signals", "writer")
 _WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, *_AFTER_THE_STACK, "retail", "peers")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"

@@ -15,8 +15,10 @@ from serving.stack.ports import LOOPBACK, free_port, is_listening
 from serving.stack.supervisor import Service
 from serving.stack.up import Planned, Prepared
 from serving.triton.status import STATUS_FILE, read_status
+from serving.writer_settings import WriterSettings
 
 _DOOR_FILE = "door.json"  # in run/; written when the door is open
+_WRITER_FILE = "writer.json"  # likewise, when the writer serves
 BUSINESS_SYSTEMS = ("inventory", "pricing", "promotions", "costs", "supply")
 # Simulated together with the systems.
 FEEDS = ("competitors", "demand", "calendar", "weather", "trends")
@@ -62,12 +64,39 @@ def plan_local(
         status = read_status(folder.run / STATUS_FILE) if has_triton else None
         return variables | ({"VITRINE_TRITON__ADDRESS": status.http_address} if status else {})
 
-    services.append(_door(folder, settings_file, variables_now))
+    variables |= _descriptions(settings, prepared, folder)
+    if "VITRINE_DESCRIBE__PORT" in variables:
+        addresses["descriptions"] = f"{LOOPBACK}:{variables['VITRINE_DESCRIBE__PORT']}"
+    if settings.writer.start and has_writer_model(folder, settings):
+        if settings.writer.address == WriterSettings().address:
+            port = free_port(settings.writer.port)
+            variables["VITRINE_WRITER__ADDRESS"] = f"{LOOPBACK}:{port}"
+        addresses["writer"] = variables.get("VITRINE_WRITER__ADDRESS", settings.writer.address)
+        writer = [_writer(folder, settings_file, variables_now)]
+    else:
+        writer = []
+    services += [_door(folder, settings_file, variables_now), *writer]
 
     def addresses_now() -> dict[str, str]:
         return addresses | _triton_addresses(folder, has_triton) | _door_metrics(folder)
 
     return Planned(tuple(services), f"{LOOPBACK}:{door_port}", addresses_now)
+
+
+def _descriptions(settings: Settings, prepared: Prepared, folder: StateFolder) -> dict[str, str]:
+    """Settings by which the shop's own product data are described; none if it cannot be."""
+    about = settings.describe
+    if about.is_on or not (folder.root / about.brand).exists():
+        return {"VITRINE_DESCRIBE__PORT": str(free_port(about.port))} if about.is_on else {}
+    variables = {
+        "VITRINE_DESCRIBE__IS_ON": "true",
+        "VITRINE_DESCRIBE__SNAPSHOT": str(prepared.snapshot_folder),
+        "VITRINE_DESCRIBE__PORT": str(free_port(about.port)),
+    }
+    specifications = prepared.data_folder / "specifications.parquet"
+    if specifications.exists():
+        variables["VITRINE_DESCRIBE__SPECIFICATIONS"] = str(specifications)
+    return variables
 
 
 def _business(prepared: Prepared, ports: Mapping[str, int], simulated: SimulatedSystems) -> Service:
@@ -107,6 +136,28 @@ def _door(
         ready_within_s=90.0,
         stop_within_s=12.0,
         variables=variables,
+    )
+
+
+def has_writer_model(folder: StateFolder, settings: Settings) -> bool:
+    """Whether there is a language model to start."""
+    return (folder.root / settings.writer.model_dir / "config.json").exists()
+
+
+def _writer(
+    folder: StateFolder, settings_file: Path | None, variables: Callable[[], Mapping[str, str]]
+) -> Service:
+    """Nothing waits for it: lists are answered from the moment the door is open."""
+    ports_file = folder.run / _WRITER_FILE
+    named = ("--settings", str(settings_file)) if settings_file else ()
+    return Service(
+        "writer",
+        (sys.executable, "-m", "serving.writer_app", "--ports-file", str(ports_file), *named),
+        lambda pid: _read_ports(ports_file).get("pid") == pid,
+        ready_within_s=300.0,
+        stop_within_s=12.0,
+        variables=variables,
+        is_waited_for=False,
     )
 
 

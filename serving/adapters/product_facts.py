@@ -1,0 +1,82 @@
+"""Product facts: the shop's product data for descriptions, from the tables of a snapshot.
+
+`products.parquet` tells titles, categories, brands, prices and the coded attributes;
+`specifications.parquet`, if there is one, the lines of specifications (product_id, name, value,
+unit), which then stand for the coded ones too; `events.parquet` how often a product was clicked.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from serving.describe.ports import Product
+from shop.catalogue import SPECIFICATION
+from shop.descriptions.facts import Attribute, facts_of
+from shop.errors import DependencyUnavailable, NotFound
+
+_HEADS = ("product_id", "title", "category", "brand", "price_minor", "cost_minor")
+_MINOR = 100.0
+
+
+class SnapshotFacts:
+    """All of a shop's products, in memory; read anew at every start."""
+
+    def __init__(self, snapshot: Path, specifications: Path | None) -> None:
+        """Raises DependencyUnavailable if the tables cannot be read."""
+        try:
+            self._products = _products(snapshot / "products.parquet")
+            self._clicks = _clicks(snapshot / "events.parquet")
+            self._lines = _lines(specifications) if specifications is not None else {}
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise DependencyUnavailable("product data", str(error)) from error
+        self._most_clicks = max(self._clicks.values(), default=0)
+
+    async def product(self, product_id: str) -> Product:
+        """Raises NotFound. Cleaning hostile values of any size takes milliseconds: in a thread."""
+        row = self._products.get(product_id)
+        if row is None:
+            raise NotFound(f"the shop has no product {product_id[:40]!r}")
+        return await asyncio.to_thread(self._product, row)
+
+    def _product(self, row: dict[str, Any]) -> Product:
+        product_id = row["product_id"]
+        lines = self._lines.get(product_id) or [
+            Attribute(name, row.get(name) or "") for name in SPECIFICATION if row.get(name)
+        ]
+        facts = facts_of(
+            product_id, row["title"] or "", row["category"] or "", row["brand"] or "", lines
+        )
+        clicks = self._clicks.get(product_id, 0)
+        cost = row["cost_minor"] or 0
+        margin = ((row["price_minor"] or 0) - cost) / _MINOR
+        share = clicks / self._most_clicks if self._most_clicks else 0.0
+        return Product(facts, float(clicks), share, margin)
+
+
+def _products(file: Path) -> dict[str, dict[str, Any]]:
+    there = set(pq.read_schema(file).names)
+    columns = [name for name in (*_HEADS, *SPECIFICATION) if name in there]
+    rows = pq.read_table(file, columns=columns).to_pylist()
+    return {row["product_id"]: {**dict.fromkeys(_HEADS), **row} for row in rows}
+
+
+def _clicks(file: Path) -> dict[str, int]:
+    if not file.exists():
+        return {}
+    events = pq.read_table(file, columns=["product_id", "type"])
+    clicked = events.filter(pc.equal(events["type"], "click"))["product_id"]
+    counts = pc.value_counts(clicked.combine_chunks().cast(pa.string()))
+    return {each["values"]: each["counts"] for each in counts.to_pylist() if each["values"]}
+
+
+def _lines(file: Path) -> dict[str, list[Attribute]]:
+    found: dict[str, list[Attribute]] = {}
+    columns = ("product_id", "name", "value", "unit")
+    for row in pq.read_table(file, columns=list(columns)).to_pylist():
+        product_id, *line = (row[name] or "" for name in columns)
+        found.setdefault(product_id, []).append(Attribute(*line))
+    return found

@@ -1,0 +1,1 @@
+"""Describe: from a product's facts to a published text; see `pipeline`."""

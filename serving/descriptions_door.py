@@ -1,0 +1,219 @@
+"""Descriptions door: `vitrine.v1.Descriptions` on Ray Serve, in a process and at a port of its own.
+
+It is an application beside the gateway's, so that restarting it, or the language model behind it,
+never touches a recommendation, and it runs at a lower priority, since a page can wait.
+"""
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
+
+import grpc
+
+from serving import arrival
+from serving.deployments import listen_on
+from serving.describe.pipeline import Wish
+from serving.describe.versions import Kept
+from serving.descriptions_codec import (
+    MAX_REVIEWS,
+    actor_of,
+    draft_of,
+    encode_history,
+    encode_progress,
+    encode_review,
+    encode_version,
+    reason_of,
+    required_id,
+)
+from serving.descriptions_service import DescriptionsService, open_descriptions
+from serving.health import THIS_PROCESS
+from serving.logging_setup import REQUESTS, log_to_file
+from serving.proto import descriptions_pb2 as pb
+from serving.proto import descriptions_pb2_grpc as rpc
+from serving.refusal import refusal_of, refuse
+from serving.settings import Settings
+from serving.tls import server_credentials
+from shop.errors import InvalidRequest, VitrineError
+
+logger = logging.getLogger(__name__)
+
+APPLICATION = "descriptions"
+_PATIENCE = 10  # added to the process's niceness
+_DEFAULT_REVIEWS = 20
+_MAX_SEED = 0x7FFF_FFFF
+_SERVE_CALLS = 200
+
+
+class Descriptions:
+    """The methods of the service, for one replica."""
+
+    def __init__(self, service: DescriptionsService) -> None:
+        self._service = service
+
+    async def GetDescription(
+        self, request: pb.GetDescriptionRequest, grpc_context: Any
+    ) -> pb.GetDescriptionResponse:
+        """The published text; needs no language model."""
+        with _Answering("GetDescription", grpc_context):
+            kept = await self._service.published(required_id("product_id", request.product_id))
+            shown = encode_version(kept, with_claims=request.with_claims)
+            return pb.GetDescriptionResponse(version=shown)
+        return pb.GetDescriptionResponse()
+
+    async def GenerateDescription(
+        self, request: pb.GenerateDescriptionRequest, grpc_context: Any
+    ) -> AsyncIterator[pb.GenerateDescriptionResponse]:
+        """Pieces, judgements and the version as it was kept."""
+        with _Answering("GenerateDescription", grpc_context):
+            steps = self._service.generate(_wish(request))
+            try:
+                async for step in steps:
+                    yield encode_progress(step)
+            finally:  # whoever leaves wants no more written
+                await steps.aclose()
+
+    async def ListReviews(
+        self, request: pb.ListReviewsRequest, grpc_context: Any
+    ) -> pb.ListReviewsResponse:
+        """What waits for a person, the greatest impact first."""
+        with _Answering("ListReviews", grpc_context):
+            limit = request.page_size or _DEFAULT_REVIEWS
+            if not 1 <= limit <= MAX_REVIEWS:
+                raise InvalidRequest("page_size", f"is {limit}, must be 1 to {MAX_REVIEWS}")
+            after = request.page_token or None
+            kept, waiting = await self._service.reviews(limit=limit, after=after)
+            following = kept[-1].version.version_id if len(kept) == limit else ""
+            return pb.ListReviewsResponse(
+                entries=[encode_review(each) for each in kept],
+                next_page_token=following,
+                waiting=waiting,
+            )
+        return pb.ListReviewsResponse()
+
+    async def Approve(self, request: pb.ApproveRequest, grpc_context: Any) -> pb.DecisionResponse:
+        """Publishes a version that waits."""
+        with _Answering("Approve", grpc_context):
+            version_id = required_id("version_id", request.version_id)
+            return _decided(await self._service.approve(version_id, actor_of(request.actor)))
+        return pb.DecisionResponse()
+
+    async def Edit(self, request: pb.EditRequest, grpc_context: Any) -> pb.DecisionResponse:
+        """Publishes a person's text instead."""
+        with _Answering("Edit", grpc_context):
+            version_id, actor = required_id("version_id", request.version_id), request.actor
+            draft = draft_of(request.text)
+            return _decided(await self._service.edit(version_id, draft, actor_of(actor)))
+        return pb.DecisionResponse()
+
+    async def Reject(self, request: pb.RejectRequest, grpc_context: Any) -> pb.DecisionResponse:
+        """Takes a version out of the queue."""
+        with _Answering("Reject", grpc_context):
+            version_id, actor = required_id("version_id", request.version_id), request.actor
+            reason = reason_of(request.reason)
+            return _decided(await self._service.reject(version_id, actor_of(actor), reason))
+        return pb.DecisionResponse()
+
+    async def ListVersions(
+        self, request: pb.ListVersionsRequest, grpc_context: Any
+    ) -> pb.ListVersionsResponse:
+        """Every version and decision of a product."""
+        with _Answering("ListVersions", grpc_context):
+            product_id = required_id("product_id", request.product_id)
+            return encode_history(*await self._service.store.history(product_id))
+        return pb.ListVersionsResponse()
+
+    async def Rollback(self, request: pb.RollbackRequest, grpc_context: Any) -> pb.DecisionResponse:
+        """Publishes an earlier version again."""
+        with _Answering("Rollback", grpc_context):
+            product_id, actor = required_id("product_id", request.product_id), request.actor
+            return _decided(
+                await self._service.rollback(product_id, request.version_id, actor_of(actor))
+            )
+        return pb.DecisionResponse()
+
+
+class DescriptionsDoor(Descriptions):
+    """The service as Ray Serve makes it."""
+
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
+        os.nice(_PATIENCE)
+        log_to_file(settings.logs_dir / "descriptions.jsonl", settings.log_level)
+        arrival.SERVES[:] = [rpc.add_DescriptionsServicer_to_server]
+        door = settings.door
+        listen_on(door.host, server_credentials(door), port=settings.describe.port)
+        self._stack = AsyncExitStack()
+        try:
+            opened: AbstractAsyncContextManager[DescriptionsService] = open_descriptions(settings)
+            super().__init__(await self._stack.enter_async_context(opened))
+        except VitrineError as error:
+            logger.error(
+                "descriptions cannot start: %s", error
+            )  # Serve tells only that they did not
+            raise
+        THIS_PROCESS.speak_for(lambda: True)
+
+    async def __del__(self) -> None:  # Serve awaits it too, when the replica has drained
+        await self._stack.aclose()
+
+
+class _Answering:
+    """One call: logs it, and answers an error with its status instead of raising it."""
+
+    def __init__(self, method: str, grpc_context: Any) -> None:
+        self._method = method
+        self._context = grpc_context
+        self._at_s = time.monotonic()
+
+    def __enter__(self) -> None:
+        """Nothing to do before."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        code = "OK" if error is None else grpc.StatusCode.CANCELLED.name
+        if isinstance(error, Exception):
+            refusal = refusal_of(error)
+            if refusal.code is grpc.StatusCode.INTERNAL:
+                logger.error("%s failed", self._method, exc_info=error)
+            refuse(self._context, refusal)
+            code = refusal.code.name
+        ms = round((time.monotonic() - self._at_s) * 1000.0, 2)
+        fields = {"method": self._method, "code": code, "ms": ms}
+        REQUESTS.info("%s %s", self._method, code, extra={"fields": fields})
+        return isinstance(error, Exception)
+
+
+def _wish(request: pb.GenerateDescriptionRequest) -> Wish:
+    seed = request.seed if request.HasField("seed") else secrets.randbelow(_MAX_SEED)
+    if not 0 <= seed <= _MAX_SEED:
+        raise InvalidRequest("seed", f"is {seed}, must be 0 to {_MAX_SEED}")
+    adapter = required_id("adapter", request.adapter) if request.adapter else None
+    product_id = required_id("product_id", request.product_id)
+    return Wish(product_id, actor_of(request.actor), seed, adapter)
+
+
+def _decided(kept: Kept) -> pb.DecisionResponse:
+    return pb.DecisionResponse(version=encode_version(kept, with_claims=True))
+
+
+def descriptions_application(door: type, *arguments: Any) -> Any:
+    """The Serve application of a door class, made with `arguments`."""
+    from ray import serve
+
+    deployment: Any = serve.deployment(door)
+    return deployment.options(
+        name="descriptions",
+        num_replicas=1,
+        max_ongoing_requests=_SERVE_CALLS,
+        max_queued_requests=_SERVE_CALLS,
+        graceful_shutdown_timeout_s=3.0,
+        graceful_shutdown_wait_loop_s=0.1,
+        health_check_period_s=2.0,
+        health_check_timeout_s=30.0,
+        ray_actor_options={"num_cpus": 0},
+        logging_config={"enable_access_log": False},
+    ).bind(*arguments)

@@ -1,0 +1,173 @@
+"""Descriptions service: what the descriptions' door holds, made from settings; it knows no Ray."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from serving.adapters.brand_files import read_brand
+from serving.adapters.key_files import read_or_create_key
+from serving.adapters.product_facts import SnapshotFacts
+from serving.adapters.sqlite import SqliteDatabase
+from serving.adapters.style_files import read_styles
+from serving.adapters.text_measures import TextMeasures
+from serving.adapters.version_sql import Database, SqlVersions
+from serving.adapters.webhook import HttpWebhook
+from serving.adapters.writer_service import WriterService
+from serving.describe.pipeline import Deps, Progress, Wish, WritingSettings, describe, edit
+from serving.describe.versions import (
+    PUBLISHING,
+    Action,
+    Conflict,
+    Decision,
+    Kept,
+    State,
+    VersionReader,
+)
+from serving.describe.webhooks import Signature, WebhookSender, deliver_due
+from serving.settings import Settings
+from shop.descriptions.draft import Draft
+from shop.descriptions.style import StyleGuide
+from shop.errors import DependencyError, InvalidRequest, NotFound
+
+logger = logging.getLogger(__name__)
+
+_LOOK_FOR_MESSAGES_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DescriptionsService:
+    """Everything that the door is asked for. All raise errors of `shop.errors`."""
+
+    deps: Deps
+    store: SqlVersions
+    turns: asyncio.Semaphore  # texts written at once
+
+    async def published(self, product_id: str) -> Kept:
+        """What the page shows. Raises NotFound."""
+        kept = await self.store.published(product_id)
+        if kept is None:
+            raise NotFound(f"nothing is published of {product_id[:40]!r}")
+        return kept
+
+    async def generate(self, wish: Wish) -> AsyncGenerator[Progress, None]:
+        """Writes a new version; see `describe`."""
+        async with self.turns:
+            steps = describe(wish, self.deps)
+            try:
+                async for step in steps:
+                    yield step
+            finally:
+                await steps.aclose()
+
+    async def reviews(self, *, limit: int, after: str | None) -> tuple[Sequence[Kept], int]:
+        """The queue, and how many wait in all."""
+        return await self.store.waiting(limit=limit, after=after)
+
+    async def approve(self, version_id: str, actor: str) -> Kept:
+        """Publishes what waits. Raises InvalidRequest if it does not wait (any more)."""
+        return await self._decide(version_id, Action.APPROVED, actor, "")
+
+    async def reject(self, version_id: str, actor: str, reason: str) -> Kept:
+        """Takes it out of the queue."""
+        return await self._decide(version_id, Action.REJECTED, actor, reason)
+
+    async def edit(self, version_id: str, draft: Draft, actor: str) -> Kept:
+        """Publishes a person's text, held to the product's facts."""
+        return await edit(version_id, draft, actor, self.deps)
+
+    async def rollback(self, product_id: str, version_id: str, actor: str) -> Kept:
+        """Publishes an earlier version again; without an id the one that was shown before."""
+        chosen = version_id or await _shown_before(product_id, self.store)
+        kept = await self.store.version(chosen)
+        if kept is None or kept.version.product_id != product_id:
+            raise InvalidRequest("version_id", f"is no version of {product_id[:40]!r}")
+        return await self._decide(chosen, Action.ROLLED_BACK, actor, "")
+
+    async def _decide(self, version_id: str, action: Action, actor: str, reason: str) -> Kept:
+        kept = await self.store.version(version_id)
+        if kept is None:
+            raise InvalidRequest("version_id", f"{version_id[:40]!r} is no version")
+        product_id, now_ms = kept.version.product_id, self.deps.now_ms()
+        try:
+            return await self.store.decide(
+                Decision(version_id, product_id, action, actor, reason, now_ms)
+            )
+        except Conflict as error:
+            raise InvalidRequest("version_id", f"{error}; it is {kept.state.value}") from error
+
+
+async def _shown_before(product_id: str, store: VersionReader) -> str:
+    """The version that was shown before the one that is shown now. Raises NotFound."""
+    versions, decisions = await store.history(product_id)
+    now = next((k.version.version_id for k in versions if k.state is State.PUBLISHED), None)
+    shown = (each.version_id for each in decisions if each.action in PUBLISHING)
+    before = next((each for each in shown if each != now), None)
+    if now is None or before is None:
+        raise NotFound(f"of {product_id[:40]!r} no earlier version was ever published")
+    return before
+
+
+@asynccontextmanager
+async def open_descriptions(settings: Settings) -> AsyncIterator[DescriptionsService]:
+    """A service on the real systems. Raises DependencyUnavailable or SettingsRejected.
+
+    That no language model runs is no reason: texts are kept, reviewed and shown, none is written.
+    """
+    about = settings.describe
+    async with AsyncExitStack() as stack:
+        database = stack.enter_context(closing(await asyncio.to_thread(_database, settings)))
+        store = await asyncio.to_thread(SqlVersions, database)
+        specifications = Path(about.specifications) if about.specifications else None
+        products = await asyncio.to_thread(SnapshotFacts, Path(about.snapshot), specifications)
+        style, styles = read_styles(Path(about.style)) if about.style else (StyleGuide(), {})
+        writer = WriterService(settings.writer.address, settings.writer.deadline_s)
+        stack.push_async_callback(writer.close)
+        deps = Deps(
+            products=products,
+            writer=writer,
+            versions=store,
+            measures=await asyncio.to_thread(TextMeasures),
+            brand=await asyncio.to_thread(read_brand, settings.brand_file),
+            style=style,
+            styles=styles,
+            writing=WritingSettings(about.max_tokens, about.temperature),
+            now_ms=_now_ms,
+            new_id=lambda: uuid.uuid4().hex,
+        )
+        if about.webhook_url:
+            signature = Signature(read_or_create_key(settings.webhook_key_file))
+            telling = asyncio.create_task(_tell(store, HttpWebhook(about.webhook_url), signature))
+            stack.callback(telling.cancel)
+        yield DescriptionsService(deps, store, asyncio.Semaphore(about.at_once))
+
+
+class _Connected(Database, Protocol):
+    def close(self) -> None: ...
+
+
+def _database(settings: Settings) -> _Connected:
+    if settings.describe.store == "postgres":
+        # Only here: the library is not loaded where no PostgreSQL is used.
+        from serving.adapters.postgres import PostgresDatabase
+
+        return PostgresDatabase(settings.describe.postgres)
+    return SqliteDatabase(settings.versions_file)
+
+
+async def _tell(store: SqlVersions, sender: WebhookSender, signature: Signature) -> None:
+    while True:
+        try:
+            await deliver_due(store, sender, signature, now_ms=_now_ms())
+        except DependencyError as error:
+            logger.error("the outbox cannot be read: %s", error)
+        await asyncio.sleep(_LOOK_FOR_MESSAGES_S)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,188 @@
+"""Grammar: writes the page of a product from its facts, in very many ways, all of them true.
+
+Whatever the page says stands in the facts: a phrase has slots, and nothing but values fills them.
+`surface_forms` counts in how many ways one product can be written of, so that a model that has
+seen one of them has not seen the next.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shop.descriptions.facts import Attribute, Facts
+from training.texts import phrases
+
+MAX_BULLETS, MIN_BULLETS = 8, 2
+MAX_OPENING, MAX_BULLET, MAX_CLOSE = 600, 160, 300
+_MAX_WORDS = 24  # of a bullet
+_MAX_TOLD = 3  # attributes told in sentences of the opening
+_MAX_VALUE = 110  # a longer one is cut at its first clause, or left out
+# What the answer's schema keeps out of strings. An inch keeps its sign.
+_PLAIN = str.maketrans({'"': "″", "\\": "/", "<": "(", ">": ")"})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A product page in its three parts."""
+
+    opening: str
+    bullets: tuple[str, ...]
+    close: str
+
+    def to_json(self) -> str:
+        """The answer that a model is to give: compact, as constrained generation writes it."""
+        parts = {"opening": self.opening, "bullets": list(self.bullets), "close": self.close}
+        return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+
+    @property
+    def text(self) -> str:
+        """All of it, a part a line."""
+        return "\n".join((self.opening, *self.bullets, self.close))
+
+
+def write_page(
+    facts: Facts, rng: np.random.Generator, keywords: Sequence[str] = (), opening: str = ""
+) -> Page:
+    """One of the many pages of this product; `opening`, if given, is a person's own."""
+    told = [each for each in facts.attributes if plain_value(each)]
+    return Page(
+        opening=opening or _opening(facts, told, keywords, rng),
+        bullets=_bullets(facts, told, rng),
+        close=_close(facts, told, rng),
+    )
+
+
+def surface_forms(facts: Facts) -> int:
+    """In how many ways `write_page` can write of this product, at least: keywords not counted."""
+    told = [each for each in facts.attributes if plain_value(each)]
+    most = min(len(told), _MAX_TOLD)
+    variety = min((len(_sentences(each.name)) for each in told), default=1)
+    openings = len(_leads(facts)) * sum(
+        math.perm(len(told), count) * variety**count for count in range(most + 1)
+    )
+    bullets = math.prod(len(_bullet_forms(each.name)) for each in told)
+    return openings * bullets * len(_closes(facts, told))
+
+
+def plain_value(attribute: Attribute) -> str:
+    """The value as a page may show it; "" if it is too long to be told."""
+    text = plain(attribute.text)
+    if len(text) <= _MAX_VALUE:
+        return text
+    for mark in (". ", "; ", ", "):
+        first = text.split(mark)[0]
+        if 3 <= len(first) <= _MAX_VALUE:
+            return first
+    return ""
+
+
+def plain(text: str) -> str:
+    """Without the characters that the answer's schema forbids."""
+    return " ".join(text.translate(_PLAIN).split())
+
+
+def _leads(facts: Facts) -> tuple[str, ...]:
+    if not facts.title:
+        return phrases.NAMELESS_LEADS
+    return phrases.LEADS + (phrases.BRAND_LEADS if facts.brand else ())
+
+
+def _sentences(name: str) -> tuple[str, ...]:
+    return phrases.SENTENCES.get(name.casefold(), phrases.GENERIC_SENTENCES)
+
+
+def _bullet_forms(name: str) -> tuple[str, ...]:
+    return phrases.BULLETS.get(name.casefold(), phrases.GENERIC_BULLETS)
+
+
+def _opening(
+    facts: Facts, told: list[Attribute], keywords: Sequence[str], rng: np.random.Generator
+) -> str:
+    lead = _choose(_leads(facts), rng).format(title=plain(facts.title), brand=plain(facts.brand))
+    count = int(rng.integers(0 if keywords else 1, _MAX_TOLD + 1)) if told else 0
+    chosen = rng.permutation(len(told))[:count].tolist()
+    sentences = [lead]
+    sentences += [
+        _choose(phrases.KEYWORD_SENTENCES, rng).format(v=plain(word)) for word in keywords
+    ]
+    sentences += [_fill(_choose(_sentences(told[at].name), rng), told[at]) for at in chosen]
+    if facts.category and rng.random() < 0.3:
+        category = Attribute("category", facts.category)
+        sentences.append(_fill(_choose(_sentences("category"), rng), category))
+    return _within(sentences, MAX_OPENING)
+
+
+def _bullets(facts: Facts, told: list[Attribute], rng: np.random.Generator) -> tuple[str, ...]:
+    """Every attribute once, several to a bullet where there are more than bullets."""
+    lines = list(told)
+    if facts.brand and (len(lines) < MIN_BULLETS or rng.random() < 0.3):
+        lines.append(Attribute("brand", facts.brand))
+    if facts.category and (len(lines) < MIN_BULLETS or rng.random() < 0.2):
+        lines.append(Attribute("category", facts.category))
+    if len(lines) < MIN_BULLETS and facts.title:
+        lines.insert(0, Attribute("product", facts.title))
+    while len(lines) < MIN_BULLETS:
+        lines.append(Attribute("details", "on request"))
+    if rng.random() < 0.3:  # else in the order of the facts, which is easier to follow
+        lines = [lines[at] for at in rng.permutation(len(lines)).tolist()]
+    parts = [_fill(_choose(_bullet_forms(each.name), rng), each) for each in lines]
+    return _packed(parts, _choose(phrases.JOINTS, rng))
+
+
+def _packed(parts: list[str], joint: str) -> tuple[str, ...]:
+    """In order, into at most MAX_BULLETS lines of like length, none of them too long."""
+    lines: list[str] = []
+    target = sum(map(len, parts)) / MAX_BULLETS
+    crowded = len(parts) > MAX_BULLETS
+    for part in parts:
+        joined = f"{lines[-1]}{joint}{part}" if lines else part
+        fits = bool(lines) and len(joined) <= MAX_BULLET and len(joined.split()) <= _MAX_WORDS
+        has_room = bool(lines) and len(lines[-1]) < target
+        if crowded and fits and (has_room or len(lines) == MAX_BULLETS):
+            lines[-1] = joined
+        elif len(lines) < MAX_BULLETS:
+            lines.append(part[:MAX_BULLET])
+    return tuple(lines)
+
+
+def _closes(facts: Facts, told: list[Attribute]) -> tuple[str, ...]:
+    if any(each.name.casefold() in phrases.MATCHES for each in told):
+        return phrases.MATCH_CLOSES
+    return tuple(
+        close
+        for close in phrases.CLOSES
+        if ("{category}" not in close or facts.category) and ("{brand}" not in close or facts.brand)
+    )
+
+
+def _close(facts: Facts, told: list[Attribute], rng: np.random.Generator) -> str:
+    form = _choose(_closes(facts, told), rng)
+    match = next((each for each in told if each.name.casefold() in phrases.MATCHES), None)
+    value = plain_value(match) if match else ""
+    filled = form.format(v=value, category=plain(facts.category), brand=plain(facts.brand))
+    return filled[:MAX_CLOSE]
+
+
+def _fill(form: str, attribute: Attribute) -> str:
+    name = plain(attribute.name)
+    return form.format(v=plain_value(attribute), n=name.lower(), N=_capital(name))
+
+
+def _within(sentences: list[str], most: int) -> str:
+    """As many as fit; the first is cut if it does not."""
+    text = sentences[0][:most]
+    for sentence in sentences[1:]:
+        if len(text) + 1 + len(sentence) <= most:
+            text = f"{text} {sentence}"
+    return text
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _choose(forms: tuple[str, ...], rng: np.random.Generator) -> str:
+    return forms[int(rng.integers(len(forms)))]
