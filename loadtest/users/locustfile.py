@@ -21,7 +21,7 @@ import grpc
 import numpy as np
 from gevent.pool import Group
 from grpc.experimental.gevent import init_gevent
-from locust import LoadTestShape, User, events, task
+from locust import LoadTestShape, User, events, runners, task
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.arrivals import Shape, factors_at
@@ -33,6 +33,7 @@ from loadtest.traffic import SCENARIOS, Audience, endless_calls
 from loadtest.users.recording import REPORT_KEY, Recorder
 
 init_gevent()
+runners.HEARTBEAT_LIVENESS = 60  # seconds: reading who shops here keeps a worker busy at first
 RECORDER = Recorder()
 _HOST = "127.0.0.1:9000"
 _SPAWN_PER_S = 1_000.0  # a user costs a greenlet; the shape alone sets the pace
