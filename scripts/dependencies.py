@@ -18,6 +18,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "requirements"
 LICENCES = LOCKS / "licences.toml"
+APPLICATION = ("app.lock", "writer.lock")  # together in one environment
+# Those for tests and comparisons alone (checkov, peers) are not part of what is delivered.
+SHIPPED = (*APPLICATION, "triton-server.lock", "triton-stub.lock")
 
 
 @dataclass(frozen=True, slots=True)

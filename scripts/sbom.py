@@ -15,7 +15,17 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from dependencies import LOCKS, ROOT, Pin, direct, needed_by, pins, recorded_licences
+from dependencies import (
+    APPLICATION,
+    LOCKS,
+    ROOT,
+    SHIPPED,
+    Pin,
+    direct,
+    needed_by,
+    pins,
+    recorded_licences,
+)
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -25,7 +35,7 @@ _SPACE = uuid.UUID("6f0b1c39-5f4e-5d6b-9f52-7b3b2f3f4c11")  # of our serial numb
 def bill() -> dict[str, Any]:
     """The whole document."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    locked = [pin for lock in sorted(LOCKS.glob("*.lock")) for pin in pins(lock)]
+    locked = [pin for lock in sorted(SHIPPED) for pin in pins(LOCKS / lock)]
     digest = hashlib.sha256("".join(f"{pin.lock}{pin.url}" for pin in locked).encode()).hexdigest()
     root = f"pkg:pypi/{project['name']}@{project['version']}"
     return {
@@ -43,7 +53,7 @@ def bill() -> dict[str, Any]:
             }
         },
         "components": [_component(pin) for pin in locked],
-        "dependencies": _dependencies(root, [pin for pin in locked if pin.lock == "app.lock"]),
+        "dependencies": _dependencies(root, [pin for pin in locked if pin.lock in APPLICATION]),
     }
 
 
@@ -60,7 +70,7 @@ def _component(pin: Pin) -> dict[str, Any]:
 
 
 def _reference(pin: Pin) -> str:
-    return pin.url if pin.lock == "app.lock" else f"{pin.url}#{pin.lock}"
+    return pin.url if pin.lock in APPLICATION else f"{pin.url}#{pin.lock}"
 
 
 def _dependencies(root: str, application: list[Pin]) -> list[dict[str, Any]]:

@@ -206,9 +206,10 @@ def _worker(cluster: Cluster, at: str, pods: Pods, port: int | None) -> Iterator
 
 def _same_as_the_product(at: str, environment: Mapping[str, str]) -> Iterator[Finding]:
     from serving.deployments import serve_environment
-    from serving.settings import Settings
+    from serving.settings import RaySettings, Settings
 
-    ours = serve_environment(Settings(), scratch="", free_ports=[])
+    in_a_cluster = Settings(ray=RaySettings(address="auto"))
+    ours = serve_environment(in_a_cluster, scratch="", free_ports=[])
     for name, value in ours.items():
         if name not in _OTHERWISE and environment.get(name) != value:
             found = environment.get(name)
