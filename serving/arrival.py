@@ -16,13 +16,14 @@ from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2_grpc
 
 from serving import health
 from serving.accepting import Accepted, accept_with
 from serving.field_checks import MAX_DEADLINE_MS
-from serving.guard import THIS_DOOR
+from serving.guard import THIS_DOOR, Admitted
 from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc
 from serving.refusal import refusal_of, refuse
@@ -57,6 +58,12 @@ class Arrival:
 
 
 _arrival: ContextVar[Arrival | None] = ContextVar("arrival", default=None)
+_caller: ContextVar[str] = ContextVar("caller", default="")
+
+
+def this_caller() -> str:
+    """Whose token came with the call that is being handled; "" where none is asked for."""
+    return _caller.get()
 
 
 def this_arrival() -> Arrival:
@@ -108,6 +115,14 @@ def add_services(servicer: Any, server: Any) -> None:
     noted: dict[str, Handler] = {}
 
     server.service_handler_factory = noting_arrival
+    override = server._override_method_handler
+
+    def reading(name: str, handler: Any) -> Any:
+        return override(
+            name, handler._replace(request_deserializer=_reading(handler.request_deserializer))
+        )
+
+    server._override_method_handler = reading
     for add_servicer in SERVES:
         add_servicer(servicer, server)
     accept_with(server, _accepted(noted), lambda: THIS_DOOR.acceptors)
@@ -123,9 +138,11 @@ def _accepted(noted: Mapping[str, Handler]) -> list[Accepted]:
         if method.server_streaming:
             continue
         name = f"/{service.full_name}/{method.name}"
+        if name not in noted:  # the door of another application
+            continue
         handler = grpc.unary_unary_rpc_method_handler(
             noted[name],
-            request_deserializer=GetMessageClass(method.input_type).FromString,
+            request_deserializer=_reading(GetMessageClass(method.input_type).FromString),
         )
         accepted.append(Accepted(name, handler, _refusing(name), partial(THIS_DOOR.is_full, name)))
     return accepted
@@ -145,7 +162,7 @@ def _noted(method: str, handler: Handler) -> Handler:
     async def call(request: Any, context: Any) -> Any:
         arrival = _note(context)
         try:
-            admitted = THIS_DOOR.admit(method, request, context, arrival.at_s)
+            admitted = _admit(method, request, context, arrival)
         except VitrineError as error:
             return await _turn_away(method, error, context, arrival)
         code = _CANCELLED
@@ -165,7 +182,7 @@ def _noted_stream(method: str, handler: Handler) -> Handler:
     async def call(request: Any, context: Any) -> AsyncIterator[Any]:
         arrival = _note(context)
         try:
-            admitted = THIS_DOOR.admit(method, request, context, arrival.at_s)
+            admitted = _admit(method, request, context, arrival)
         except VitrineError as error:
             await _turn_away(method, error, context, arrival)
             return
@@ -176,6 +193,31 @@ def _noted_stream(method: str, handler: Handler) -> Handler:
             THIS_DOOR.leave(admitted, _name_of(context.code()), answered=False)
 
     return call
+
+
+def _admit(method: str, request: Any, context: Any, arrival: Arrival) -> Admitted:
+    if isinstance(request, _Unreadable):
+        raise InvalidRequest("request", "is no message of this method")
+    admitted = THIS_DOOR.admit(method, request, context, arrival.at_s)
+    if admitted.caller is not None:
+        _caller.set(admitted.caller.name)
+    return admitted
+
+
+class _Unreadable:
+    """What came in place of a message."""
+
+
+def _reading(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """`parse`, but for what is no message: by itself gRPC would answer UNKNOWN."""
+
+    def read(raw: bytes) -> Any:
+        try:
+            return parse(raw)
+        except DecodeError:
+            return _Unreadable()
+
+    return read
 
 
 def _name_of(code: Any) -> str:

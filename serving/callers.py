@@ -30,6 +30,14 @@ SCOPE_OF_METHOD: Mapping[str, Scope] = {
     "/vitrine.v1.Recommendations/Rerank": Scope.SHOP,
     "/vitrine.v1.Recommendations/LogEvents": Scope.SHOP,
     "/vitrine.v1.Recommendations/SuggestPrice": Scope.MERCHANDISER,
+    "/vitrine.v1.Descriptions/GetDescription": Scope.SHOP,
+    "/vitrine.v1.Descriptions/GenerateDescription": Scope.MERCHANDISER,
+    "/vitrine.v1.Descriptions/ListReviews": Scope.MERCHANDISER,
+    "/vitrine.v1.Descriptions/Approve": Scope.MERCHANDISER,
+    "/vitrine.v1.Descriptions/Edit": Scope.MERCHANDISER,
+    "/vitrine.v1.Descriptions/Reject": Scope.MERCHANDISER,
+    "/vitrine.v1.Descriptions/ListVersions": Scope.MERCHANDISER,
+    "/vitrine.v1.Descriptions/Rollback": Scope.MERCHANDISER,
 }
 
 _TOKEN = re.compile(r"vit_([0-9a-f]{12})_([0-9a-f]{64})", re.ASCII)

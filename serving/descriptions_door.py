@@ -4,17 +4,21 @@ It is an application beside the gateway's, so that restarting it, or the languag
 never touches a recommendation, and it runs at a lower priority, since a page can wait.
 """
 
+import asyncio
 import logging
 import os
 import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from serving import arrival
+from serving.arrival import this_caller
+from serving.audit import AuditLog
 from serving.deployments import listen_on
 from serving.describe.pipeline import Wish
 from serving.describe.versions import Kept
@@ -30,6 +34,7 @@ from serving.descriptions_codec import (
     required_id,
 )
 from serving.descriptions_service import DescriptionsService, open_descriptions
+from serving.guard import THIS_DOOR, Untold
 from serving.health import THIS_PROCESS
 from serving.logging_setup import REQUESTS, log_to_file
 from serving.proto import descriptions_pb2 as pb
@@ -98,7 +103,7 @@ class Descriptions:
         """Publishes a version that waits."""
         with _Answering("Approve", grpc_context):
             version_id = required_id("version_id", request.version_id)
-            return _decided(await self._service.approve(version_id, actor_of(request.actor)))
+            return _decided(await self._service.approve(version_id, _actor(request.actor)))
         return pb.DecisionResponse()
 
     async def Edit(self, request: pb.EditRequest, grpc_context: Any) -> pb.DecisionResponse:
@@ -106,7 +111,7 @@ class Descriptions:
         with _Answering("Edit", grpc_context):
             version_id, actor = required_id("version_id", request.version_id), request.actor
             draft = draft_of(request.text)
-            return _decided(await self._service.edit(version_id, draft, actor_of(actor)))
+            return _decided(await self._service.edit(version_id, draft, _actor(actor)))
         return pb.DecisionResponse()
 
     async def Reject(self, request: pb.RejectRequest, grpc_context: Any) -> pb.DecisionResponse:
@@ -114,7 +119,7 @@ class Descriptions:
         with _Answering("Reject", grpc_context):
             version_id, actor = required_id("version_id", request.version_id), request.actor
             reason = reason_of(request.reason)
-            return _decided(await self._service.reject(version_id, actor_of(actor), reason))
+            return _decided(await self._service.reject(version_id, _actor(actor), reason))
         return pb.DecisionResponse()
 
     async def ListVersions(
@@ -131,7 +136,7 @@ class Descriptions:
         with _Answering("Rollback", grpc_context):
             product_id, actor = required_id("product_id", request.product_id), request.actor
             return _decided(
-                await self._service.rollback(product_id, request.version_id, actor_of(actor))
+                await self._service.rollback(product_id, request.version_id, _actor(actor))
             )
         return pb.DecisionResponse()
 
@@ -145,6 +150,7 @@ class DescriptionsDoor(Descriptions):
         arrival.SERVES[:] = [rpc.add_DescriptionsServicer_to_server]
         door = settings.door
         listen_on(door.host, server_credentials(door), port=settings.describe.port)
+        self._audit = AuditLog(Path(door.audit_file)) if door.audit_file else None
         self._stack = AsyncExitStack()
         try:
             opened: AbstractAsyncContextManager[DescriptionsService] = open_descriptions(settings)
@@ -154,9 +160,14 @@ class DescriptionsDoor(Descriptions):
                 "descriptions cannot start: %s", error
             )  # Serve tells only that they did not
             raise
+        THIS_DOOR.stand(door, Untold(), self._audit)
+        self._knowing_callers = asyncio.create_task(THIS_DOOR.follow_callers())
         THIS_PROCESS.speak_for(lambda: True)
 
     async def __del__(self) -> None:  # Serve awaits it too, when the replica has drained
+        self._knowing_callers.cancel()
+        if self._audit is not None:
+            self._audit.close()
         await self._stack.aclose()
 
 
@@ -187,13 +198,18 @@ class _Answering:
         return isinstance(error, Exception)
 
 
+def _actor(said: str) -> str:
+    """Who acts: whose token it is, where the door asks for one, else as the caller says."""
+    return this_caller() or actor_of(said)
+
+
 def _wish(request: pb.GenerateDescriptionRequest) -> Wish:
     seed = request.seed if request.HasField("seed") else secrets.randbelow(_MAX_SEED)
     if not 0 <= seed <= _MAX_SEED:
         raise InvalidRequest("seed", f"is {seed}, must be 0 to {_MAX_SEED}")
     adapter = required_id("adapter", request.adapter) if request.adapter else None
     product_id = required_id("product_id", request.product_id)
-    return Wish(product_id, actor_of(request.actor), seed, adapter)
+    return Wish(product_id, _actor(request.actor), seed, adapter)
 
 
 def _decided(kept: Kept) -> pb.DecisionResponse:

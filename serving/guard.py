@@ -51,6 +51,16 @@ class Tells(Protocol):
         """A call ended with this gRPC status name."""
 
 
+class Untold:
+    """For a door that counts nothing; its log says what came."""
+
+    def shed(self, reason: str) -> None:
+        """Not counted."""
+
+    def finished(self, method: str, code: str, seconds: float) -> None:
+        """Not counted."""
+
+
 @dataclass(slots=True)  # not frozen: that costs every call a microsecond
 class Admitted:
     """A call that was let in, until `Guard.leave`."""

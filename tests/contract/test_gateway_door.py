@@ -255,6 +255,22 @@ def test_every_wrong_field_is_named_with_what_is_allowed(door: Door) -> None:
     assert "home, product, cart" in error.details()
 
 
+@pytest.mark.parametrize("method", ["Recommend", "LogEvents"])
+def test_what_is_no_message_is_refused_as_such(door: Door, method: str) -> None:
+    ask = door.channel.unary_unary(f"/vitrine.v1.Recommendations/{method}")
+    with pytest.raises(grpc.RpcError) as refused:
+        ask(b"\xff" * 40, timeout=10.0)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "no message" in refused.value.details()
+
+
+def test_a_batch_that_is_no_message_is_refused_as_such(door: Door) -> None:
+    ask = door.channel.unary_stream("/vitrine.v1.Recommendations/RecommendMany")
+    with pytest.raises(grpc.RpcError) as refused:
+        list(ask(b"\xff" * 40, timeout=10.0))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_an_event_counts_in_the_very_next_call(door: Door) -> None:
     def log() -> pb.LogEventsResponse:
         event = pb.Event(idempotency_key="once", type="click", user_id="eve", product_id="p40")

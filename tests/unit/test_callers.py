@@ -8,7 +8,7 @@ import pytest
 
 from serving.adapters.token_files import add, listed, read_callers, remove, seen
 from serving.callers import SCOPE_OF_METHOD, Callers, Scope, is_token, new_caller
-from serving.proto import recommendations_pb2 as pb
+from serving.proto import descriptions_pb2, recommendations_pb2
 from shop.errors import Forbidden, NotFound, SettingsRejected, Unauthenticated
 
 RECOMMEND = "/vitrine.v1.Recommendations/Recommend"
@@ -58,8 +58,12 @@ def test_whoever_has_no_token_or_a_wrong_one_is_not_told_which() -> None:
 
 
 def test_every_method_of_the_door_has_a_scope() -> None:
-    methods = pb.DESCRIPTOR.services_by_name["Recommendations"].methods
-    assert {f"/vitrine.v1.Recommendations/{each.name}" for each in methods} == set(SCOPE_OF_METHOD)
+    services = [
+        recommendations_pb2.DESCRIPTOR.services_by_name["Recommendations"],
+        descriptions_pb2.DESCRIPTOR.services_by_name["Descriptions"],
+    ]
+    methods = {f"/{each.full_name}/{one.name}" for each in services for one in each.methods}
+    assert methods == set(SCOPE_OF_METHOD)
 
 
 def test_the_file_holds_no_secret_and_is_its_owners_alone(tmp_path: Path) -> None:
