@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from serving.console.invitation import ADDRESS as CONSOLE
+from serving.console.settings import ConsoleSettings
 from serving.settings import BusinessSettings, DoorSettings, FeedSettings, Settings, TritonSettings
 from serving.stack.folder import StateFolder
 from serving.stack.ports import LOOPBACK, free_port, is_listening
@@ -17,6 +19,7 @@ from serving.stack.up import Planned, Prepared
 from serving.triton.status import STATUS_FILE, read_status
 
 _DOOR_FILE = "door.json"  # in run/; written when the door is open
+_CONSOLE_FILE = "console.json"  # in run/; written when the web page can be asked for
 BUSINESS_SYSTEMS = ("inventory", "pricing", "promotions", "costs", "supply")
 # Simulated together with the systems.
 FEEDS = ("competitors", "demand", "calendar", "weather", "trends")
@@ -66,6 +69,13 @@ def plan_local(
     if "VITRINE_DESCRIBE__PORT" in variables:
         addresses["descriptions"] = f"{LOOPBACK}:{variables['VITRINE_DESCRIBE__PORT']}"
     services.append(_door(folder, settings_file, variables_now))
+    if settings.console.is_on:
+        port = settings.console.port
+        if port in (0, ConsoleSettings().port):  # as with the door's
+            port = free_port(ConsoleSettings().port)
+            variables["VITRINE_CONSOLE__PORT"] = str(port)
+        services.append(_console(folder, settings_file, port, prepared, variables))
+        addresses[CONSOLE] = f"http://{LOOPBACK}:{port}"
 
     def addresses_now() -> dict[str, str]:
         return addresses | _triton_addresses(folder, has_triton) | _door_metrics(folder)
@@ -126,6 +136,27 @@ def _door(
         ready_within_s=90.0,
         stop_within_s=12.0,
         variables=variables,
+    )
+
+
+def _console(
+    folder: StateFolder,
+    settings_file: Path | None,
+    port: int,
+    prepared: Prepared,
+    variables: Mapping[str, str],
+) -> Service:
+    ready_file = folder.run / _CONSOLE_FILE
+    named = ("--settings", str(settings_file)) if settings_file else ()
+    example = ("--example-shopper", prepared.example_shopper)
+    argv = (sys.executable, "-m", "serving.console", "--ready-file", str(ready_file))
+    return Service(
+        "console",
+        (*argv, *example, *named),
+        lambda pid: _read_ports(ready_file).get("pid") == pid and is_listening(port),
+        ready_within_s=30.0,
+        stop_within_s=5.0,
+        variables=lambda: variables,
     )
 
 
