@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 after a clean stop, 1 if it could not serve; the reason is on standard error."""
     options = _parser().parse_args(arguments)
     os.nice(_PATIENCE)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     try:
         settings = load_settings(options.settings)
         log_to_stderr(settings.log_level)

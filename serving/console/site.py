@@ -143,6 +143,8 @@ async def _show_refusal(request: Request, error: Exception) -> Response:
         (status for kind, status in _STATUS_OF.items() if isinstance(error, kind)),
         HTTPStatus.BAD_GATEWAY,
     )
+    if isinstance(error, InvalidRequest) and request.method == "GET":
+        status = HTTPStatus.BAD_REQUEST
     return _problem(request, status, str(error))
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from starlette.responses import Response
 
@@ -161,7 +162,7 @@ def _count(asked: str) -> int:
     return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 4 else _COUNTS[1]
 
 
-def _form(visit: Visit, asked: dict[str, str]) -> dict[str, object]:
+def _form(visit: Visit, asked: dict[str, str]) -> dict[str, Any]:
     return {
         "asked": asked,
         "placements": PLACEMENTS,
