@@ -3,8 +3,8 @@
 Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
 skipped while its inputs have not changed. `--check` only says what is missing. `--for-tests` also
-sees to a Redis server, `--storefront` builds examples/storefront-node: only tests need these, and
-set-up goes on without them where they cannot be had.
+sees to Redis and PostgreSQL, `--storefront` builds examples/storefront-node: only tests need these,
+and set-up goes on without them where they cannot be had.
 
 Package indexes, proxies and caches are pip's own business: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and
 pip.conf are honoured. Where pip would choose the CUDA build of torch and the CPU build is wanted,
@@ -45,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="say what is missing, change nothing")
     parser.add_argument("--storefront", action="store_true", help="build the example in Node, too")
-    parser.add_argument("--for-tests", action="store_true", help="see to a Redis server, too")
+    parser.add_argument("--for-tests", action="store_true", help="see to servers for tests, too")
     arguments = parser.parse_args()
     steps: list[tuple[str, Callable[[], str], Callable[[], None]]] = [
         ("application environment (2-3 GB, a minute or two)", _app_inputs, _make_app),
@@ -58,6 +58,7 @@ def main() -> int:
         _check_machine()
         if arguments.for_tests:
             _look_for_redis(may_install=not arguments.check)
+            _look_for_postgres(may_install=not arguments.check)
         missing = [(name, key(), make) for name, key, make in steps if not _is_done(name, key())]
         if arguments.check:
             for name, _, _ in missing:
@@ -125,6 +126,18 @@ def _look_for_redis(*, may_install: bool) -> None:
         _install_system(["redis-tools"])
     except SetupFailed as failure:
         print(f"{failure}; without it the tests on Redis are skipped", flush=True)
+
+
+def _look_for_postgres(*, may_install: bool) -> None:
+    """Tests start a PostgreSQL server of their own; Debian keeps its programs off the path."""
+    if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        return
+    try:
+        if not may_install:
+            raise SetupFailed("system packages are missing: postgresql")
+        _install_system(["postgresql"])
+    except SetupFailed as failure:
+        print(f"{failure}; without it the tests on PostgreSQL are skipped", flush=True)
 
 
 def _has_libpython(version: str) -> bool:

@@ -31,8 +31,6 @@ from serving.deployments import (
     gateway_application,
     serve_environment,
 )
-from serving.descriptions_door import APPLICATION as DESCRIPTIONS
-from serving.descriptions_door import DescriptionsDoor, descriptions_application
 from serving.gateway import Gateway
 from serving.logging_setup import log_to_stderr
 from serving.rulebooks import check_start
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 after a clean stop, 1 if it could not serve; the reason is on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        settings = _with_absolute_paths(load_settings(options.settings))
+        settings = with_absolute_paths(load_settings(options.settings))
         log_to_stderr(settings.log_level)
         check_certificates(settings.door)
         _check_release(settings)
@@ -92,14 +90,14 @@ def serve(
     settings = dataclasses.replace(settings, door=_with_free_ports(settings.door))
     settings = _with_descriptions_port(settings)
     try:
-        with scratch_folder(os.environ) as scratch, _running_ray(settings, scratch):
+        with scratch_folder(os.environ) as scratch, running_ray(settings, scratch):
             _deploy(gateway, settings)
             _wait_until_warm(settings)
             if ports_file is not None:
                 _write_ports(ports_file, settings)
             logger.info("the door is open at %s", _door_addresses(settings)[0])
             _deploy_descriptions(settings)
-            _wait_for_the_end_of(parent if die_with_parent else None)
+            wait_for_the_end_of(parent if die_with_parent else None)
     except KeyboardInterrupt:
         logger.info("stopped")
 
@@ -113,7 +111,7 @@ def _check_release(settings: Settings) -> None:
     read_release_manifest(folder, read_key(settings.release_key_file))
 
 
-def _with_absolute_paths(settings: Settings) -> Settings:
+def with_absolute_paths(settings: Settings) -> Settings:
     """Ray's workers run in folders of their own."""
     door = with_absolute_files(settings.door)
     return dataclasses.replace(settings, state_dir=settings.state_dir.absolute(), door=door)
@@ -141,7 +139,10 @@ def _with_descriptions_port(settings: Settings) -> Settings:
 
 
 @contextlib.contextmanager
-def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
+def running_ray(
+    settings: Settings, scratch: str, servicers: Sequence[str] = tuple(SERVICER_FUNCTIONS)
+) -> Iterator[None]:
+    """Ray Serve for a door with these services, for as long as the context lasts."""
     free = [free_port() for _ in range(5)]
     os.environ.update(serve_environment(settings, scratch=scratch, free_ports=free))
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -152,7 +153,7 @@ def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
 
     try:
         try:
-            _start_ray(settings, scratch, http_port=free[4])
+            _start_ray(settings, scratch, servicers, http_port=free[4])
         except (RuntimeError, OSError, ray.exceptions.RayError) as error:
             raise GatewayFailed(f"Ray did not start: {_last_line(error)}") from error
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray put its own there
@@ -165,7 +166,9 @@ def _running_ray(settings: Settings, scratch: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _start_ray(settings: Settings, scratch: str, *, http_port: int) -> None:
+def _start_ray(
+    settings: Settings, scratch: str, servicers: Sequence[str], *, http_port: int
+) -> None:
     import ray
     from ray import serve as ray_serve
     from ray.serve.config import HTTPOptions, gRPCOptions
@@ -192,9 +195,7 @@ def _start_ray(settings: Settings, scratch: str, *, http_port: int) -> None:
         http_options=HTTPOptions(host=settings.door.host, port=http_port)
         if by_haproxy
         else HTTPOptions(host=None),
-        grpc_options=gRPCOptions(
-            port=settings.door.port, grpc_servicer_functions=SERVICER_FUNCTIONS
-        ),
+        grpc_options=gRPCOptions(port=settings.door.port, grpc_servicer_functions=list(servicers)),
     )
 
 
@@ -222,6 +223,10 @@ def _deploy_descriptions(settings: Settings) -> None:
 
     if not settings.describe.is_on:
         return
+    # Only here: measuring texts takes libraries that the door's own process has no use for.
+    from serving.descriptions_door import APPLICATION as DESCRIPTIONS
+    from serving.descriptions_door import DescriptionsDoor, descriptions_application
+
     application = descriptions_application(DescriptionsDoor, settings)
     try:
         # Without a route HAProxy leaves it out: it has a port of its own.
@@ -270,7 +275,7 @@ def _write_ports(file: Path, settings: Settings) -> None:
     os.replace(part, file)
 
 
-def _wait_for_the_end_of(parent: int | None) -> None:
+def wait_for_the_end_of(parent: int | None) -> None:
     """Returns when the parent is gone; without one, only a signal ends the wait."""
     while parent is None or os.getppid() == parent:
         time.sleep(_PARENT_CHECK_S)

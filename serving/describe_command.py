@@ -64,6 +64,14 @@ def configure_review(parser: argparse.ArgumentParser) -> None:
     versions.add_argument("product", metavar="PRODUCT", help="product id")
     for each in actions.choices.values():
         _add_common(each)
+        # As behind every other command; the parser above has it too, with the default.
+        each.add_argument(
+            "--state-dir",
+            type=Path,
+            default=argparse.SUPPRESS,
+            metavar="DIR",
+            help="state folder of the stack (default: .vitrine in the project)",
+        )
 
 
 def run_describe(arguments: argparse.Namespace) -> int:

@@ -12,15 +12,14 @@ from typing import Protocol
 
 from serving.adapters.brand_files import read_brand
 from serving.adapters.key_files import read_or_create_key
-from serving.adapters.no_writer import NoWriter
 from serving.adapters.product_facts import SnapshotFacts
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.style_files import read_styles
 from serving.adapters.text_measures import TextMeasures
 from serving.adapters.version_sql import Database, SqlVersions
 from serving.adapters.webhook import HttpWebhook
+from serving.adapters.writer_service import WriterService
 from serving.describe.pipeline import Deps, Progress, Wish, WritingSettings, describe, edit
-from serving.describe.ports import Writer
 from serving.describe.versions import (
     PUBLISHING,
     Action,
@@ -115,12 +114,10 @@ async def _shown_before(product_id: str, store: VersionReader) -> str:
 
 
 @asynccontextmanager
-async def open_descriptions(
-    settings: Settings, writer: Writer | None = None
-) -> AsyncIterator[DescriptionsService]:
+async def open_descriptions(settings: Settings) -> AsyncIterator[DescriptionsService]:
     """A service on the real systems. Raises DependencyUnavailable or SettingsRejected.
 
-    Without a `writer` texts are kept, reviewed and shown, and none is written.
+    That no language model runs is no reason: texts are kept, reviewed and shown, none is written.
     """
     about = settings.describe
     async with AsyncExitStack() as stack:
@@ -129,9 +126,11 @@ async def open_descriptions(
         specifications = Path(about.specifications) if about.specifications else None
         products = await asyncio.to_thread(SnapshotFacts, Path(about.snapshot), specifications)
         style, styles = read_styles(Path(about.style)) if about.style else (StyleGuide(), {})
+        writer = WriterService(settings.writer.address, settings.writer.deadline_s)
+        stack.push_async_callback(writer.close)
         deps = Deps(
             products=products,
-            writer=writer or NoWriter(),
+            writer=writer,
             versions=store,
             measures=await asyncio.to_thread(TextMeasures),
             brand=await asyncio.to_thread(read_brand, settings.brand_file),

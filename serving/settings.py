@@ -13,6 +13,7 @@ from serving.console.invitation import key_file
 from serving.console.settings import ConsoleSettings
 from serving.describe.settings import DescribeSettings
 from serving.recommend.settings import RecommendSettings
+from serving.writer_settings import WriterSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,7 @@ class Settings:
     redis: RedisSettings = field(default_factory=RedisSettings)
     describe: DescribeSettings = field(default_factory=DescribeSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    writer: WriterSettings = field(default_factory=WriterSettings)
 
     def __post_init__(self) -> None:
         _require(

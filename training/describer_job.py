@@ -11,20 +11,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
+from shop.descriptions.facts import Attribute
 from shop.descriptions.prompts import PROMPT_VERSION
 from shop.errors import DataRejected
 from training.algorithms.describer import DescriberSettings, draw_pairs, fit_describer
 from training.data.progress import Progress, no_progress
-from training.data.snapshot import load_snapshot
+from training.data.snapshot import PRODUCTS, read_snapshot_manifest
 from training.describer_folder import WEIGHTS, write_describer
 from training.describer_report import coverage, perplexity
 from training.model_folder import add_metrics, read_json, read_metrics, write_json, write_whole
 from training.models.describer import Describer
 from training.texts.grammar import surface_forms
 from training.texts.pairs import held_out_pairs
-from training.texts.shelves import Shelf, catalogue_shelves, text_set_shelves
+from training.texts.shelves import Shelf, catalogue_shelves, specifications_in, text_set_shelves
 from training.texts.tokens import fit_tokenizer
 
 DESCRIBER_VERSION = 1  # raise when the same settings train something else
@@ -39,7 +41,7 @@ def train_describer(
     snapshot_folder: Path,
     out: Path,
     *,
-    texts: Path | None = None,
+    texts: Sequence[Path] = (),
     seed: int = 0,
     settings: DescriberSettings | None = None,
     progress: Progress = no_progress,
@@ -102,11 +104,23 @@ def judge(
     return figures
 
 
-def _shelves(snapshot_folder: Path, texts: Path | None) -> list[Shelf]:
-    shelves = catalogue_shelves(load_snapshot(snapshot_folder).products)
+def _shelves(snapshot_folder: Path, texts: Sequence[Path]) -> list[Shelf]:
+    read_snapshot_manifest(snapshot_folder)  # says what is wrong with a folder that is none
+    products = pq.read_table(snapshot_folder / PRODUCTS)
+    specifications: dict[str, list[Attribute]] = {}
+    sets: list[Shelf] = []
+    for folder in texts:
+        lines, found = specifications_in(folder), text_set_shelves(folder)
+        if not lines and not found:
+            raise DataRejected(
+                f"{folder} holds no text set; `vitrine train --help` says what one is"
+            )
+        specifications |= lines
+        sets += found
+    shelves = catalogue_shelves(products, specifications)
     if not shelves:
         raise DataRejected(f"{snapshot_folder} tells no titles and no attributes to write of")
-    return shelves + (text_set_shelves(texts) if texts else [])
+    return shelves + sets
 
 
 def _tokenizer(

@@ -44,7 +44,7 @@ def perplexity(model: Describer, tokenizer: Tokenizer, pairs: Sequence[Pair]) ->
     encoded = encode(tokenizer, pairs)
     for group in batches(encoded, _TOKENS_AT_ONCE, model.shape.positions):
         batch = batch_of(group)
-        judged = int((batch.targets_BT >= 0).sum())
+        judged = int((batch.targets >= 0).sum())
         total += float(answer_loss(model, batch)) * judged
         count += judged
     return math.exp(total / max(count, 1))
@@ -84,34 +84,34 @@ def write(model: Describer, prompts: Sequence[tuple[int, ...]], most: int) -> li
     """The likeliest continuation of each prompt, with the end if it comes to one."""
     longest = max(map(len, prompts))
     tokens = torch.full((len(prompts), longest), PAD_ID)
-    real_BS = torch.zeros((len(prompts), longest), dtype=torch.bool)
+    is_real = torch.zeros((len(prompts), longest), dtype=torch.bool)
     for row, prompt in enumerate(prompts):  # padded in front, so that all go on at the same place
         tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
-        real_BS[row, longest - len(prompt) :] = True
+        is_real[row, longest - len(prompt) :] = True
     most = min(most, model.shape.positions - longest)
     past = Past.empty()
     written = torch.full((len(prompts), max(most, 0)), END_ID)
     ended = torch.zeros(len(prompts), dtype=torch.bool)
     for at in range(most):
         count = tokens.shape[1]
-        positions = (real_BS.long().cumsum(1) - 1).clamp(min=0)[:, -count:]
-        states = model(tokens, positions, _visible(real_BS, count), past)
+        positions = (is_real.long().cumsum(1) - 1).clamp(min=0)[:, -count:]
+        states = model(tokens, positions, _visible(is_real, count), past)
         chosen = model.logits(states[:, -1]).argmax(-1)
         written[:, at] = torch.where(ended, END_ID, chosen)
         ended |= chosen == END_ID
         if bool(ended.all()):
             break
         tokens = chosen[:, None]
-        real_BS = torch.cat((real_BS, torch.ones_like(real_BS[:, :1])), dim=1)
+        is_real = torch.cat((is_real, torch.ones_like(is_real[:, :1])), dim=1)
     return [_until_end(row) for row in written.tolist()]
 
 
-def _visible(real_BS: Tensor, count: int) -> Tensor:
-    """[B, T, S] which tokens each of the last `count` may look at; padding looks at itself."""
-    so_far = real_BS.shape[1]
+def _visible(is_real: Tensor, count: int) -> Tensor:
+    """[B, T, S] of is_real [B, S]: which tokens each of the last `count` may look at; padding looks at itself."""
+    so_far = is_real.shape[1]
     causal = torch.ones(so_far, so_far, dtype=torch.bool).tril()[-count:]
     own = torch.eye(so_far, dtype=torch.bool)[-count:]
-    return (causal & real_BS[:, None]) | own
+    return (causal & is_real[:, None]) | own
 
 
 def _until_end(tokens: list[int]) -> list[int]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from serving.describe.pipeline import Product
+from serving.describe.ports import Product
 from shop.catalogue import SPECIFICATION
 from shop.descriptions.facts import Attribute, facts_of
 from shop.errors import DependencyUnavailable, NotFound

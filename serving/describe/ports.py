@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from shop.descriptions.facts import Facts
+from shop.descriptions.validators import Measured
+
 
 @dataclass(frozen=True, slots=True)
 class WritingRequest:
@@ -44,4 +47,30 @@ class Writer(Protocol):
 
         Raises DependencyUnavailable if no model is there, DependencyTimeout if it stalls.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What is known of a product, and how much hangs on its page."""
+
+    facts: Facts
+    traffic: float  # clicks
+    traffic_share: float  # of the busiest product's, 0 to 1
+    margin: float  # list price less cost
+
+
+class ProductFacts(Protocol):
+    """The shop's product data."""
+
+    async def product(self, product_id: str) -> Product:
+        """Raises NotFound if the shop has no such product."""
+        ...
+
+
+class Measures(Protocol):
+    """What libraries tell of a text."""
+
+    def measure(self, prose: str, text: str) -> Measured:
+        """Reading grade and language."""
         ...

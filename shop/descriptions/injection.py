@@ -19,7 +19,8 @@ _PATTERNS = tuple(
         r"\b(?:ignoriere|vergiss|missachte)\b",
         r"\bignor(?:ez|a|ar)\b.{0,40}\b(?:instruc\w+|consignes?)\b",
         r"\b(?:system|developer)\s+(?:prompt|message|note|override)\b",
-        r"(?:^|[\s\"'.#*>\[(])(?:system|assistant|user|human|developer|instructions?)\s*\]?\s*:",
+        r"(?:^|[\"'.!?;#*>\[(\n])\s*(?:system|assistant|user|human|developer|instructions?)\s*\]?"
+        r"\s*:",
         r"\byou\s+(?:are|will|must|should|shall)\s+(?:now\b|act\b|reply\b|respond\b|answer\b"
         r"|write\b|say\b|output\b|print\b|obey\b|an?\s+(?:ai|assistant|model|language))",
         r"\b(?:act|behave|pretend|respond|reply|answer)\s+(?:as|to\s+be|only|with)\b",

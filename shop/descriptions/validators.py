@@ -5,6 +5,7 @@ language) comes measured; the brand's voice is scored by `brand`.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -94,8 +95,13 @@ def _ungrounded(claims: tuple[Claim, ...]) -> Iterator[Fault]:
 
 def _injected(draft: Draft) -> Iterator[Fault]:
     for part in draft.parts:
-        if looks_injected(part) or _UNSEEN.search(part):
+        if looks_injected(part) or _UNSEEN.search(part) or _is_taken_apart(part):
             yield Fault(FaultKind.INJECTION, part[:80], "is no text for shoppers")
+
+
+def _is_taken_apart(part: str) -> bool:
+    """Whether marks stand for themselves that belong to a letter: words hide behind them."""
+    return any(unicodedata.category(each) == "Mn" for each in unicodedata.normalize("NFC", part))
 
 
 def _banned(draft: Draft, style: StyleGuide) -> Iterator[Fault]:

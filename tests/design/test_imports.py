@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("shop", "simulator", "training", "export", "serving", "insight", "loadtest", "vitrine")
 PROTOS = "serving.proto"
-FOREIGN_TO_THE_PIPELINES = ("ray", "grpc", "tritonclient", "faiss", "vllm", "redis", "lmdb")
+FOREIGN_TO_THE_PIPELINES = (
+    *("ray", "grpc", "tritonclient", "faiss", "vllm", "redis", "lmdb", "psycopg", "sqlite3"),
+)
 
 # package → what it never imports. A name covers its submodules.
 NEVER: dict[str, tuple[str, ...]] = {
@@ -18,7 +20,10 @@ NEVER: dict[str, tuple[str, ...]] = {
         *("asyncio", "logging", "time", "os", "pathlib", "socket"),
     ),
     "serving/recommend": (*FOREIGN_TO_THE_PIPELINES, "serving.adapters", PROTOS),
-    "serving/adapters": ("ray", "serving.gateway", "serving.recommend.pipeline"),
+    "serving/describe": (*FOREIGN_TO_THE_PIPELINES, "serving.adapters", PROTOS),
+    "serving/adapters": (
+        *("ray", "serving.gateway", "serving.recommend.pipeline", "serving.describe.pipeline"),
+    ),
     "serving": ("torch", "training", "export", "loadtest", "insight", "simulator"),
     "training": ("serving", "export"),
     "insight": ("serving", "export"),

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.nn import functional
 
 from training.model_folder import write_whole
 from training.models.describer import Describer, DescriberShape
@@ -35,8 +35,8 @@ class DescriberSettings:
 
     shape: DescriberShape = field(default_factory=DescriberShape)
     tokenizer_pairs: int = 3_000
-    rounds: int = 12  # a checkpoint after each
-    pairs_per_round: int = 2_000
+    rounds: int = 10  # a checkpoint after each
+    pairs_per_round: int = 1_200
     tokens_at_once: int = 4_096  # of a batch
     longest: int = 768  # tokens of a pair; a longer one is left out
     rate: float = 2e-3
@@ -53,6 +53,7 @@ class _Run:
     model: Describer
     optimizer: torch.optim.Optimizer
     rounds_done: int
+    losses: list[float]  # mean of each round, in nats a token
 
 
 def fit_describer(
@@ -71,7 +72,7 @@ def fit_describer(
     """
     torch.manual_seed(seed)
     model = Describer(settings.shape)
-    run = _Run(model, optimizer_of(model, settings.rate, settings.decay), 0)
+    run = _Run(model, optimizer_of(model, settings.rate, settings.decay), 0, [])
     checkpoint = folder / CHECKPOINT
     _resume(run, checkpoint, fingerprint)
     while run.rounds_done < settings.rounds:
@@ -81,7 +82,8 @@ def fit_describer(
             shelves, settings.pairs_per_round, settings.text_set_share, seed, run.rounds_done
         )
         encoded = encode(tokenizer, pairs)
-        _learn_round(run, encoded, settings, seed, lambda part, d=done: advance(d + part))
+        loss = _learn_round(run, encoded, settings, seed, lambda part, d=done: advance(d + part))
+        run.losses.append(loss)
         run.rounds_done += 1
         _write_checkpoint(run, checkpoint, fingerprint)
     return model
@@ -116,10 +118,10 @@ def optimizer_of(model: torch.nn.Module, rate: float, decay: float) -> torch.opt
 def answer_loss(model: Describer, batch: Batch) -> Tensor:
     """Mean negative log-likelihood of the answers' tokens, in nats. bfloat16 where that helps."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        states = model(batch.tokens_BT)
-        judged = batch.targets_BT >= 0
+        states = model(batch.tokens)
+        judged = batch.targets >= 0
         logits = model.logits(states[judged])
-    return F.cross_entropy(logits.float(), batch.targets_BT[judged])
+    return functional.cross_entropy(logits.float(), batch.targets[judged])
 
 
 def step(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
@@ -155,14 +157,18 @@ def _learn_round(
     settings: DescriberSettings,
     seed: int,
     advance: Advance,
-) -> None:
+) -> float:
+    total = 0.0
     rng = np.random.default_rng([seed, 8, run.rounds_done])
     found = batches(encoded, settings.tokens_at_once, settings.longest)
     for at, index in enumerate(rng.permutation(len(found)).tolist()):
         part = at / len(found) / settings.rounds
         rate = rate_at(run.rounds_done / settings.rounds + part, settings.rate, settings.warm_up)
-        step(run.optimizer, answer_loss(run.model, batch_of(found[index])), rate)
+        loss = answer_loss(run.model, batch_of(found[index]))
+        step(run.optimizer, loss, rate)
+        total += float(loss.detach())
         advance(part)
+    return total / max(len(found), 1)
 
 
 def _resume(run: _Run, file: Path, fingerprint: str) -> None:
@@ -174,6 +180,7 @@ def _resume(run: _Run, file: Path, fingerprint: str) -> None:
     run.model.load_state_dict(saved["model"])
     run.optimizer.load_state_dict(saved["optimizer"])
     run.rounds_done = saved["rounds_done"]
+    run.losses = saved["losses"]
 
 
 def _write_checkpoint(run: _Run, file: Path, fingerprint: str) -> None:
@@ -182,5 +189,6 @@ def _write_checkpoint(run: _Run, file: Path, fingerprint: str) -> None:
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "rounds_done": run.rounds_done,
+        "losses": run.losses,
     }
     write_whole(file, lambda part: torch.save(saved, part))

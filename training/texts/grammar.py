@@ -17,6 +17,7 @@ from training.texts import phrases
 
 MAX_BULLETS, MIN_BULLETS = 8, 2
 MAX_OPENING, MAX_BULLET, MAX_CLOSE = 600, 160, 300
+_MAX_WORDS = 24  # of a bullet
 _MAX_TOLD = 3  # attributes told in sentences of the opening
 _MAX_VALUE = 110  # a longer one is cut at its first clause, or left out
 # What the answer's schema keeps out of strings. An inch keeps its sign.
@@ -138,7 +139,7 @@ def _packed(parts: list[str], joint: str) -> tuple[str, ...]:
     crowded = len(parts) > MAX_BULLETS
     for part in parts:
         joined = f"{lines[-1]}{joint}{part}" if lines else part
-        fits = bool(lines) and len(joined) <= MAX_BULLET
+        fits = bool(lines) and len(joined) <= MAX_BULLET and len(joined.split()) <= _MAX_WORDS
         has_room = bool(lines) and len(lines[-1]) < target
         if crowded and fits and (has_room or len(lines) == MAX_BULLETS):
             lines[-1] = joined

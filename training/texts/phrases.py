@@ -10,7 +10,6 @@ LEADS = (
     "Meet the {title}.",
     "This is the {title}.",
     "Take a look at the {title}.",
-    "Say hello to the {title}.",
     "{title}: here is what you should know.",
     "{title}, told in a few words.",
     "You are looking at the {title}.",
@@ -20,7 +19,7 @@ BRAND_LEADS = (
     "From {brand}: the {title}.",
     "The {title} comes from {brand}.",
     "The {title} is by {brand}.",
-    "{brand} offers the {title}.",
+    "By {brand}: the {title}.",
 )
 NAMELESS_LEADS = ("Here is what you should know.", "This product, told in a few words.")
 
@@ -28,7 +27,7 @@ NAMELESS_LEADS = ("Here is what you should know.", "This product, told in a few 
 SENTENCES: dict[str, tuple[str, ...]] = {
     "use": (
         "It is made for {v}.",
-        "Think of it for {v}.",
+        "You can use it for {v}.",
         "It has its place where you need it for {v}.",
         "Its use: {v}.",
         "You will want it for {v}.",
@@ -49,7 +48,7 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "It is made of {v}.",
         "The material is {v}.",
         "What you feel is {v}.",
-        "We chose it in {v}.",
+        "You get it in {v}.",
     ),
     "colour": (
         "It comes in {v}.",
@@ -58,6 +57,10 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "You see it here in {v}.",
     ),
     "goes with": ("It goes with {v}.", "Put it together with {v}.", "It belongs beside {v}."),
+    "features": ("It has: {v}.", "What it has: {v}.", "It comes with: {v}."),
+    "certification": ("It carries the label {v}.", "Its label: {v}.", "It is certified: {v}."),
+    "made in": ("It is made in {v}.", "It comes from {v}.", "Made in {v}."),
+    "care": ("Its care is simple to follow: {v}.", "To care for it: {v}.", "Care: {v}."),
     "category": ("You find it among our {v}.", "It belongs to our {v}.", "Look for it under {v}."),
     "brand": ("It is by {v}.", "It comes from {v}.", "The name behind it is {v}."),
 }
@@ -71,12 +74,16 @@ GENERIC_SENTENCES = (
 
 # One feature bullet, or a part of one.
 BULLETS: dict[str, tuple[str, ...]] = {
-    "use": ("For {v}", "Made for {v}", "Use: {v}", "At its best for {v}"),
+    "use": ("For {v}", "Made for {v}", "Use: {v}"),
     "season": ("Season: {v}", "For {v}", "Made for {v}"),
     "style": ("Style: {v}", "{v} in style", "A {v} look"),
     "material": ("Material: {v}", "Made of {v}", "In {v}"),
     "colour": ("Colour: {v}", "In {v}", "Comes in {v}"),
     "goes with": ("Goes with {v}", "Goes well beside {v}", "To go with {v}"),
+    "features": ("Has: {v}", "With: {v}", "Features: {v}"),
+    "certification": ("Label: {v}", "Certified: {v}", "Certification: {v}"),
+    "made in": ("Made in {v}", "From {v}"),
+    "care": ("Care: {v}", "To care for it: {v}"),
     "brand": ("Brand: {v}", "By {v}", "From {v}"),
     "category": ("Category: {v}", "From our {v}"),
 }
@@ -88,18 +95,17 @@ MATCH_CLOSES = (
     "It goes with {v}.",
     "Put it together with {v}.",
     "It belongs beside {v}.",
-    "Fits with {v}.",
-    "A match for {v}.",
+    "Use it with {v}.",
 )
 CLOSES = (
-    "Compare the figures above with your own before you order.",
+    "Look at the list above before you order.",
     "All that we know of it is on this page; ask us for the rest.",
     "Look at the list above to see whether it suits you.",
-    "Check the list above, then decide in peace.",
+    "Read the list above, then choose.",
     "If it suits your plans, you know all that you need.",
     "Have a look at our other {category}, too.",
     "See it beside our other {category} before you choose.",
-    "More from {brand} is only a click away.",
+    "There is more from {brand} in our shop.",
     "You find more by {brand} in our shop.",
 )
 KEYWORD_SENTENCES = (

@@ -2,13 +2,14 @@
 
 A text set is a Parquet file known by its columns: specifications with a description (the form of
 the Flipkart samples), or title, brand and description. Of a real description only sentences are
-used that say nothing beyond the facts; the rest would teach the model to invent.
+used that say nothing beyond the facts; the rest would teach the model to invent. A table of
+specification lines (product_id, name, value, unit) adds to the catalogue's products.
 """
 
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,11 @@ import pyarrow.parquet as pq
 
 from shop.catalogue import SPECIFICATION
 from shop.descriptions.facts import Attribute, Facts, facts_of
-from shop.errors import DataRejected
 from training.texts.grammar import MAX_OPENING, plain
 
 _SPECIFIED = {"uniq_id", "product_name", "product_category_tree", "brand", "description"}
 _SPECIFIED_BY = "product_specifications"
+_LINES = {"product_id", "name", "value", "unit"}
 _TITLED = {"item_id", "title", "brand", "description"}
 _HELD_OUT_PARTS = 5  # a fifth of the products, by a hash of their id
 _MAX_SPECIFICATION = 20_000  # characters; a longer one is no specification
@@ -51,12 +52,30 @@ class Shelf:
     opening: str = ""  # sentences of the real description that say nothing beyond the facts
 
 
-def catalogue_shelves(products: pa.Table) -> list[Shelf]:
-    """Of a snapshot's products, those that have a title or an attribute."""
+def specifications_in(folder: Path) -> dict[str, list[Attribute]]:
+    """By product: what the specification tables (product_id, name, value, unit) below it tell."""
+    found: dict[str, list[Attribute]] = {}
+    for file in sorted(folder.rglob("*.parquet")):
+        if set(pq.read_schema(file).names) == _LINES:
+            for line in pq.read_table(file).to_pylist():
+                attribute = Attribute(line["name"] or "", line["value"] or "", line["unit"] or "")
+                found.setdefault(line["product_id"], []).append(attribute)
+    return found
+
+
+def catalogue_shelves(
+    products: pa.Table, specifications: Mapping[str, Sequence[Attribute]] | None = None
+) -> list[Shelf]:
+    """Of a snapshot's products, those that have a title or an attribute.
+
+    A product's `specifications` stand in for the few attributes that a snapshot tells.
+    """
+    specifications = specifications or {}
     names = {row["product_id"]: row["category"] or "" for row in products.to_pylist()}
     shelves = []
     for row in products.to_pylist():
-        attributes = [Attribute(name, row.get(name) or "") for name in SPECIFICATION]
+        few = [Attribute(name, row.get(name) or "") for name in SPECIFICATION]
+        attributes = list(specifications.get(row["product_id"], few))
         matching = sorted({names.get(other, "") for other in row.get("compatible_with") or ()})
         attributes.append(Attribute("goes with", ", ".join(filter(None, matching))))
         facts = facts_of(
@@ -69,7 +88,7 @@ def catalogue_shelves(products: pa.Table) -> list[Shelf]:
 
 
 def text_set_shelves(folder: Path) -> list[Shelf]:
-    """Of every text set found below `folder`. Raises DataRejected if there is none."""
+    """Of every text set found below `folder`."""
     found: list[Shelf] = []
     for file in sorted(folder.rglob("*.parquet")):
         columns = set(pq.read_schema(file).names)
@@ -77,11 +96,6 @@ def text_set_shelves(folder: Path) -> list[Shelf]:
             found += _shelved(_specified(file), file.stem)
         elif columns >= _TITLED:
             found += _shelved(_titled(file), file.stem)
-    if not found:
-        raise DataRejected(
-            f"{folder} holds no text set: a Parquet file with the columns"
-            f" {', '.join(sorted(_SPECIFIED))} and {_SPECIFIED_BY}, or {', '.join(sorted(_TITLED))}"
-        )
     return found
 
 

@@ -42,8 +42,8 @@ def fit_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
 class Batch:
     """Pairs as tokens, padded at the end."""
 
-    tokens_BT: Tensor  # int64
-    targets_BT: Tensor  # int64: the next token where it belongs to an answer, else -100
+    tokens: Tensor  # [B, T] int64
+    targets: Tensor  # [B, T] int64: the next token where it belongs to an answer, else -100
 
 
 @dataclass(frozen=True, slots=True)

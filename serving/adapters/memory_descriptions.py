@@ -1,0 +1,68 @@
+"""Memory descriptions: a writer, product data and measures in memory, for tests alone."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+from serving.describe.ports import Piece, Product, WritingRequest
+from shop.descriptions.validators import Measured
+from shop.errors import DependencyUnavailable, NotFound
+
+_PIECE = 40  # characters
+
+
+class ScriptedWriter:
+    """Says what it was told to, one answer after the other, in pieces."""
+
+    model_version = "scripted-1"
+
+    def __init__(self, answers: Sequence[str], on_piece: Callable[[], None] | None = None) -> None:
+        self.requests: list[WritingRequest] = []
+        self.was_left = False  # somebody closed it in the middle
+        self._answers = list(answers)
+        self._on_piece = on_piece
+
+    async def write(self, request: WritingRequest) -> AsyncIterator[Piece]:
+        """The next answer; the last one again when there are no more."""
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        pieces = [answer[at : at + _PIECE] for at in range(0, len(answer), _PIECE)]
+        self.was_left = True
+        for number, text in enumerate(pieces, start=1):
+            if self._on_piece is not None:
+                self._on_piece()
+            yield Piece(text, number == len(pieces), number)
+        self.was_left = False
+
+
+class NoWriter:
+    """As where no language model runs."""
+
+    model_version = ""
+
+    async def write(self, request: WritingRequest) -> AsyncIterator[Piece]:
+        """Raises DependencyUnavailable."""
+        raise DependencyUnavailable("writer", "no language model runs here")
+        yield Piece("", True, 0)  # makes it a generator
+
+
+class MemoryProducts:
+    """Some products."""
+
+    def __init__(self, products: Mapping[str, Product]) -> None:
+        self._products = products
+
+    async def product(self, product_id: str) -> Product:
+        """Raises NotFound."""
+        if product_id not in self._products:
+            raise NotFound(f"the shop has no product {product_id!r}")
+        return self._products[product_id]
+
+
+class FixedMeasures:
+    """The same of every text."""
+
+    def __init__(self, grade: float = 6.0, language: str = "en") -> None:
+        self._measured = Measured(grade, language)
+
+    def measure(self, prose: str, text: str) -> Measured:
+        """As it was made."""
+        return self._measured

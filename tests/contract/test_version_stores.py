@@ -1,0 +1,249 @@
+"""The versions store, the same on SQLite and on a real PostgreSQL."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serving.adapters.postgres import PostgresDatabase
+from serving.adapters.sqlite import SqliteDatabase
+from serving.adapters.version_sql import SqlVersions
+from serving.describe.versions import (
+    Action,
+    Conflict,
+    Decision,
+    Impact,
+    Kept,
+    Scores,
+    State,
+    Version,
+)
+from shop.descriptions.faults import Fault, FaultKind
+from shop.errors import DependencyUnavailable
+from tests.contract.running_postgres import RunningPostgres, needs_postgres
+from tests.unit.described_products import a_page, a_shelf
+
+OpenStore = Callable[[], SqlVersions]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[RunningPostgres]:
+    with RunningPostgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=needs_postgres)])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    opened: list[SqliteDatabase | PostgresDatabase] = []
+
+    def store() -> SqlVersions:
+        opened.append(
+            SqliteDatabase(tmp_path / "versions.sqlite")
+            if request.param == "sqlite"
+            else PostgresDatabase(request.getfixturevalue("postgres").address)
+        )
+        return SqlVersions(opened[-1])
+
+    store()
+    if request.param == "postgres":
+        with opened[0].transaction():
+            opened[0].run("TRUNCATE review_queue, pages, decisions, outbox, versions")
+    yield store
+    for database in opened:
+        database.close()
+
+
+def a_version(version_id: str, product_id: str = "P1", **changed: object) -> Version:
+    made = Version(
+        version_id=version_id,
+        product_id=product_id,
+        text=a_page(),
+        facts=a_shelf(),
+        prompt='FACTS\n"width": "80 cm"? %s\nPAGE\n',
+        prompt_version="page-1",
+        model="m1",
+        adapter="",
+        seed=7,
+        attempts=1,
+        scores=Scores(0.9, 0.8, 6.0, 0.85),
+        faults=(Fault(FaultKind.KEYWORD, "oak", "is to be used once"),),
+        impact=Impact(10.0, 5.0, 0.2),
+        actor="ada",
+        created_ms=1_000,
+    )
+    return replace(made, **changed)
+
+
+def first(version: Version, action: Action) -> Decision:
+    return Decision(version.version_id, version.product_id, action, "ada", "because", 1_000)
+
+
+def run(work: Coroutine[object, object, object]) -> object:
+    return asyncio.run(work)  # type: ignore[arg-type]
+
+
+async def _add(store: SqlVersions, version: Version, action: Action) -> Kept:
+    return await store.add(version, first(version, action))
+
+
+def test_a_version_comes_back_as_it_was(open_store: OpenStore) -> None:
+    async def work() -> None:
+        version = a_version("a")
+        kept = await _add(open_store(), version, Action.PUBLISHED)
+        again = await open_store().published("P1")
+        assert again == kept
+        assert again.version == version
+        assert (again.number, again.state) == (1, State.PUBLISHED)
+
+    run(work())
+
+
+def test_rolling_back_points_at_the_earlier_version_and_loses_nothing(
+    open_store: OpenStore,
+) -> None:
+    async def work() -> None:
+        store = open_store()
+        await _add(store, a_version("a"), Action.PUBLISHED)
+        await _add(store, a_version("b"), Action.PUBLISHED)
+        back = Decision("a", "P1", Action.ROLLED_BACK, "bob", "", 2_000)
+        assert (await store.decide(back)).state is State.PUBLISHED
+        shown = await open_store().published("P1")
+        assert shown is not None
+        assert shown.version.version_id == "a"
+        versions, decisions = await store.history("P1")
+        assert [(k.version.version_id, k.state) for k in versions] == [
+            ("b", State.SUPERSEDED),
+            ("a", State.PUBLISHED),
+        ]
+        assert [d.action for d in decisions] == [
+            Action.ROLLED_BACK,
+            Action.PUBLISHED,
+            Action.PUBLISHED,
+        ]
+
+    run(work())
+
+
+def test_what_was_never_shown_cannot_be_rolled_back_to(open_store: OpenStore) -> None:
+    async def work() -> None:
+        store = open_store()
+        await _add(store, a_version("a"), Action.PUBLISHED)
+        await _add(store, a_version("b"), Action.REJECTED)
+        with pytest.raises(Conflict):
+            await store.decide(Decision("b", "P1", Action.ROLLED_BACK, "bob", "", 2_000))
+
+    run(work())
+
+
+def test_the_queue_is_in_order_of_impact_and_paged(open_store: OpenStore) -> None:
+    async def work() -> None:
+        store = open_store()
+        for number in range(5):
+            impact = Impact(float(number), 1.0, 1.0)
+            version = a_version(f"v{number}", f"P{number}", impact=impact)
+            await _add(store, version, Action.QUEUED)
+        page, waiting = await store.waiting(limit=2, after=None)
+        assert waiting == 5
+        assert [k.version.version_id for k in page] == ["v4", "v3"]
+        page, _ = await store.waiting(limit=9, after="v3")
+        assert [k.version.version_id for k in page] == ["v2", "v1", "v0"]
+        assert {k.state for k in page} == {State.IN_REVIEW}
+
+    run(work())
+
+
+def test_a_version_is_decided_about_once(open_store: OpenStore) -> None:
+    async def work() -> None:
+        one, other = open_store(), open_store()
+        await _add(one, a_version("a"), Action.QUEUED)
+        await one.decide(Decision("a", "P1", Action.APPROVED, "ada", "", 2_000))
+        with pytest.raises(Conflict):
+            await other.decide(Decision("a", "P1", Action.REJECTED, "bob", "", 2_001))
+        shown = await other.published("P1")
+        assert shown is not None
+        assert shown.version.version_id == "a"
+
+    run(work())
+
+
+def test_a_newer_version_takes_the_older_out_of_the_queue(open_store: OpenStore) -> None:
+    async def work() -> None:
+        store = open_store()
+        await _add(store, a_version("a"), Action.QUEUED)
+        await _add(store, a_version("b"), Action.QUEUED)
+        page, waiting = await store.waiting(limit=9, after=None)
+        assert (waiting, [k.version.version_id for k in page]) == (1, ["b"])
+        old = await store.version("a")
+        assert old is not None
+        assert old.state is State.SUPERSEDED
+
+    run(work())
+
+
+def test_versions_added_at_once_are_all_kept_and_counted(open_store: OpenStore) -> None:
+    stores = [open_store() for _ in range(4)]
+
+    def add(at: int) -> None:
+        run(_add(stores[at % 4], a_version(f"v{at}"), Action.PUBLISHED))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(24)))
+    versions, decisions = asyncio.run(stores[0].history("P1"))
+    assert sorted(kept.number for kept in versions) == list(range(1, 25))
+    assert len(decisions) == 24
+
+
+def test_every_decision_lies_in_the_outbox_until_it_is_delivered(open_store: OpenStore) -> None:
+    async def work() -> None:
+        store = open_store()
+        await _add(store, a_version("a"), Action.QUEUED)
+        await store.decide(Decision("a", "P1", Action.APPROVED, "ada", "", 2_000))
+        due = await store.due(now_ms=3_000, limit=9)
+        assert [message.created_ms for message in due] == [1_000, 2_000]
+        await store.delivered(due[0].message_id, now_ms=3_000)
+        await store.postponed(due[1].message_id, until_ms=9_000)
+        assert await store.due(now_ms=8_999, limit=9) == []
+        again = await open_store().due(now_ms=9_000, limit=9)
+        assert [(m.message_id, m.attempts) for m in again] == [(due[1].message_id, 1)]
+
+    run(work())
+
+
+def test_opening_a_store_again_changes_nothing(open_store: OpenStore) -> None:
+    async def work() -> None:
+        await _add(open_store(), a_version("a"), Action.PUBLISHED)
+        assert await open_store().published("P1") is not None
+
+    run(work())
+
+
+def test_a_file_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DependencyUnavailable):
+        SqliteDatabase(tmp_path / "file" / "versions.sqlite")
+
+
+@needs_postgres
+def test_the_store_comes_back_when_the_server_does(postgres: RunningPostgres) -> None:
+    database = PostgresDatabase(postgres.address)
+    store = SqlVersions(database)
+    asyncio.run(_add(store, a_version("back", "P9"), Action.PUBLISHED))
+    postgres.stop()
+    with pytest.raises(DependencyUnavailable):
+        asyncio.run(store.published("P9"))
+    postgres.start()
+    shown = asyncio.run(store.published("P9"))
+    assert shown is not None
+    assert shown.version.version_id == "back"
+    database.close()
+
+
+@needs_postgres
+def test_a_wrong_address_tells_no_password(postgres: RunningPostgres) -> None:
+    address = postgres.address.replace("postgres@", "nobody:hunter2@", 1)
+    with pytest.raises(DependencyUnavailable) as refused:
+        PostgresDatabase(address)
+    assert "hunter2" not in str(refused.value)

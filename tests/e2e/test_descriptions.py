@@ -1,0 +1,118 @@
+"""A merchandiser's day on the whole stack: review, publish, take back; no model, no new text."""
+
+import asyncio
+import time
+from contextlib import closing
+
+import grpc
+import psutil
+import pytest
+
+from serving.adapters.sqlite import SqliteDatabase
+from serving.adapters.version_sql import SqlVersions
+from serving.describe.versions import Action, Decision
+from serving.proto import descriptions_pb2 as pb
+from serving.proto import descriptions_pb2_grpc as rpc
+from tests.contract.test_version_stores import a_version, first
+from tests.e2e.running_stack import RunningStack, eventually
+
+VISIBLE_WITHIN_S = 1.0
+
+
+@pytest.fixture
+def stub(stack: RunningStack) -> rpc.DescriptionsStub:
+    channel = grpc.insecure_channel(stack.state.addresses["descriptions"])
+    stub = rpc.DescriptionsStub(channel)
+    assert eventually(lambda: _answers(stub)), "the descriptions' door did not open"
+    return stub
+
+
+def _answers(stub: rpc.DescriptionsStub) -> bool:
+    try:
+        stub.ListReviews(pb.ListReviewsRequest(), timeout=5)
+    except grpc.RpcError:
+        return False
+    return True
+
+
+def _keep(stack: RunningStack, product_id: str, *version_ids: str, last: Action) -> None:
+    """Versions as a writer would leave them: all published but the last."""
+    file = stack.state_dir / "descriptions" / "versions.sqlite"
+    with closing(SqliteDatabase(file)) as database:
+        store = SqlVersions(database)
+        for version_id in version_ids:
+            version = a_version(version_id, product_id)
+            action = last if version_id == version_ids[-1] else Action.PUBLISHED
+            asyncio.run(store.add(version, first(version, action)))
+
+
+def _shown(stub: rpc.DescriptionsStub, product_id: str) -> str:
+    reply = stub.GetDescription(pb.GetDescriptionRequest(product_id=product_id), timeout=10)
+    return str(reply.version.version_id)
+
+
+def test_without_a_language_model_nothing_is_written_and_what_is_published_is_shown(
+    stack: RunningStack, stub: rpc.DescriptionsStub
+) -> None:
+    _keep(stack, "P000001", "one", last=Action.PUBLISHED)
+    assert _shown(stub, "P000001") == "one"
+    if stack.state.addresses.get("writer"):
+        pytest.skip("a language model runs here")
+    with pytest.raises(grpc.RpcError) as refused:
+        list(
+            stub.GenerateDescription(
+                pb.GenerateDescriptionRequest(product_id="P000001", actor="ada"), timeout=30
+            )
+        )
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert _shown(stub, "P000001") == "one"
+
+
+def test_a_text_is_approved_and_taken_back_within_a_second(
+    stack: RunningStack, stub: rpc.DescriptionsStub
+) -> None:
+    _keep(stack, "P000002", "old", "new", last=Action.QUEUED)
+    queue = stack.cli_json("review", "list")
+    assert "new" in [entry["version"]["version_id"] for entry in queue["entries"]]
+    assert _shown(stub, "P000002") == "old"
+    approved = stack.cli("review", "approve", "new", "--actor", "bob")
+    assert approved.returncode == 0, approved.stderr
+    assert _shown(stub, "P000002") == "new"
+    began = time.monotonic()
+    stub.Rollback(pb.RollbackRequest(product_id="P000002", actor="bob"), timeout=10)
+    assert _shown(stub, "P000002") == "old"
+    assert time.monotonic() - began <= VISIBLE_WITHIN_S
+    shown = stack.cli("describe", "P000002")
+    assert "Halden Studio" in shown.stdout
+    versions = stack.cli_json("review", "versions", "P000002")
+    actions = [each["action"] for each in versions["decisions"]]
+    assert actions == ["rolled_back", "approved", "queued", "published"]
+
+
+def test_losing_the_descriptions_costs_no_recommendation(
+    stack: RunningStack, stub: rpc.DescriptionsStub
+) -> None:
+    _keep(stack, "P000003", "kept", last=Action.PUBLISHED)
+    file = str(stack.state_dir / "descriptions" / "versions.sqlite")
+    (holder,) = [process for process in psutil.process_iter() if file in _files(process)]
+    holder.kill()
+    assert stack.home(stack.known_shopper).items
+    assert eventually(lambda: _answers(stub))
+    assert _shown(stub, "P000003") == "kept"
+
+
+def _files(process: psutil.Process) -> set[str]:
+    try:
+        return {opened.path for opened in process.open_files()}
+    except psutil.Error:
+        return set()
+
+
+def test_a_decision_of_another_day_is_still_there(stack: RunningStack) -> None:
+    _keep(stack, "P000004", "first", last=Action.QUEUED)
+    file = stack.state_dir / "descriptions" / "versions.sqlite"
+    with closing(SqliteDatabase(file)) as database:
+        back = Decision("first", "P000004", Action.REJECTED, "ada", "dull", 2_000)
+        asyncio.run(SqlVersions(database).decide(back))
+    versions = stack.cli_json("review", "versions", "P000004")
+    assert versions["versions"][0]["state"] == "VERSION_REJECTED"
