@@ -17,6 +17,7 @@ from shop.descriptions.facts import Attribute, Facts
 
 Span = tuple[int, int]
 _WORD = re.compile(r"\S+")
+_HEADS = ("title", "category", "brand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class FactRow:
 
     name: str
     value: str
-    is_told: bool  # by the text that is judged
+    is_told: bool  # a claim of the text is traced to it
+    is_counted: bool  # among what a text should tell: title, category and brand are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,14 @@ def compared(
     else:
         changed = _changes(_joined(_parts(other.text)), _joined(parts))
         beside = _shown(_parts(other.text), _claims(other), changed[0], rows)
-    told = {claim.attribute for claim in claims}
+    told = {claim.attribute for claim in claims if claim.is_grounded}
     facts = tuple(
-        FactRow(fact.name, f"{fact.value} {fact.unit}".rstrip(), fact.name in told)
+        FactRow(
+            fact.name,
+            f"{fact.value} {fact.unit}".rstrip(),
+            is_told=fact.name in told,
+            is_counted=fact.name not in _HEADS,
+        )
         for fact in chosen.facts
     )
     return Comparison(_shown(parts, claims, changed[1], rows), beside, facts)

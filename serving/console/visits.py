@@ -49,7 +49,9 @@ class Visit:
         """A field of the address, "" if it is not there."""
         return str(self.request.query_params.get(name, "")).strip()
 
-    def page(self, template: str, code: HTTPStatus = HTTPStatus.OK, /, **shown: Any) -> HTMLResponse:
+    def page(
+        self, template: str, code: HTTPStatus = HTTPStatus.OK, /, **shown: Any
+    ) -> HTMLResponse:
         """A page of this session."""
         text = self.desk.templates.get_template(template).render(
             form_token=self.desk.access.form_token(self.session),

@@ -1,4 +1,4 @@
-"""A console in a process of its own, between a real Descriptions service on SQLite and a scripted door.
+"""A console in a process of its own, before a Descriptions service on SQLite and a scripted door.
 
 What people decide in the browser is decided in the store; recommendations are what a test says.
 """
@@ -13,52 +13,34 @@ import time
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 
-from serving.adapters.no_writer import NoWriter
+from serving.adapters.memory_descriptions import FixedMeasures, MemoryProducts, NoWriter
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.version_sql import SqlVersions
 from serving.console.invitation import token_of
-from serving.describe.pipeline import Deps, Product, WritingSettings
+from serving.describe.pipeline import Deps, WritingSettings
+from serving.describe.ports import Product
 from serving.describe.versions import Action, Decision, Impact, Scores, Version
 from serving.descriptions_door import Descriptions
 from serving.descriptions_service import DescriptionsService
 from serving.proto import descriptions_pb2_grpc, recommendations_pb2_grpc
 from serving.proto import recommendations_pb2 as pb
 from serving.stack.ports import free_port
-from shop.descriptions.brand import COLUMNS, BrandModel
 from shop.descriptions.draft import Draft
 from shop.descriptions.facts import Attribute, Facts
 from shop.descriptions.faults import Fault
 from shop.descriptions.style import StyleGuide
-from shop.descriptions.validators import Measured
 from tests.contract.scripted_door import ScriptedDoor
+from tests.unit.describing import a_brand
 
 READY_WITHIN_S = 60.0
-
-
-class PlainMeasures:
-    """Every text is English for a sixth-former."""
-
-    def measure(self, prose: str, text: str) -> Measured:
-        return Measured(6.0, "en")
-
-
-@dataclass
-class KnownFacts:
-    """Products that a test named."""
-
-    facts: dict[str, Facts] = field(default_factory=dict)
-
-    async def product(self, product_id: str) -> Product:
-        return Product(self.facts[product_id], 10.0, 0.1, 5.0)
 
 
 def facts_of_a_jacket(product_id: str = "P1", title: str = "Vesper rain jacket") -> Facts:
@@ -76,7 +58,7 @@ def facts_of_a_jacket(product_id: str = "P1", title: str = "Vesper rain jacket")
     )
 
 
-def a_draft(opening: str = "A light jacket for wet days, made of recycled polyester.") -> Draft:
+def a_draft(opening: str = "A light jacket for rainy days, made of recycled polyester.") -> Draft:
     return Draft(
         opening,
         ("Weighs 420 g", "Comes in navy", "With a hood and a waterproof zip"),
@@ -89,7 +71,7 @@ class Texts:
     """The store behind the service, filled as a test likes."""
 
     store: SqlVersions
-    known: KnownFacts
+    known: dict[str, Product]
     loop: asyncio.AbstractEventLoop
     made: int = 0
 
@@ -107,7 +89,7 @@ class Texts:
     ) -> Version:
         self.made += 1
         facts = facts or facts_of_a_jacket()
-        self.known.facts[facts.product_id] = facts
+        self.known[facts.product_id] = Product(facts, 10.0, 0.1, 5.0)
         version = Version(
             version_id=f"{facts.product_id[:20]}-v{self.made}",
             product_id=facts.product_id,
@@ -169,13 +151,13 @@ def texts_service(file: Path) -> Iterator[tuple[Texts, str]]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     database = SqliteDatabase(file)
-    texts = Texts(SqlVersions(database), KnownFacts(), loop)
+    texts = Texts(SqlVersions(database), {}, loop)
     deps = Deps(
-        products=texts.known,
+        products=MemoryProducts(texts.known),
         writer=NoWriter(),
         versions=texts.store,
-        measures=PlainMeasures(),
-        brand=BrandModel(np.zeros(COLUMNS, np.float32), 2.0, "brand-1"),
+        measures=FixedMeasures(),
+        brand=a_brand(),
         style=StyleGuide(),
         styles={},
         writing=WritingSettings(),
