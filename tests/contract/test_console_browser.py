@@ -1,7 +1,6 @@
 """The console in a real browser: what merchandisers and operators do, by keyboard and by mouse."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -303,7 +302,7 @@ def test_the_status_tells_a_door_that_does_not_serve(page: Page, console: Runnin
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_can_be_read_and_used_by_everybody(
-    browser: Browser, console: RunningConsole, width: int, scheme: str, tmp_path: Path
+    browser: Browser, console: RunningConsole, width: int, scheme: str
 ) -> None:
     product_id = f"Z{width}{scheme}"
     version_id = a_product(console, product_id)
@@ -323,8 +322,9 @@ def test_every_page_can_be_read_and_used_by_everybody(
             for details in page.locator("details:not(.ask) > summary").all():
                 details.click()
             assert faint_texts(page) == [], path
-            assert nameless_controls(page) == [], path
-            assert structure_faults(page) == [], path
-            assert tab_order_faults(page) == [], path
+            if scheme == "light":  # colours change nothing of the rest
+                assert nameless_controls(page) == [], path
+                assert structure_faults(page) == [], path
+                assert tab_order_faults(page) == [], path
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{path} is {wide} wide"
