@@ -1,6 +1,7 @@
 """Set up all that Vitrine needs on this machine, inside the project folder. Standard library only.
 
-Makes `.venv` (the application, from requirements/app.lock), `.triton/server` (Triton itself),
+Makes `.venv` (the application, from requirements/app.lock, and vLLM beside it, from
+requirements/writer.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
 skipped while its inputs have not changed. `--check` only says what is missing. `--for-tests` also
 sees to Redis, PostgreSQL and Chromium, `--storefront` builds examples/storefront-node: only tests
@@ -34,7 +35,7 @@ STOREFRONT = ROOT / "examples" / "storefront-node"
 SUPPORTED = ((3, 11), (3, 12))
 OLDEST_NODE = 18  # Debian 12's
 _NODE = {"node": "nodejs", "npm": "npm"}  # program and Debian's package
-NEEDED_MB = 6_000  # 2.2 GB environment, 0.4 GB Triton, the world and its models, and pip's cache
+NEEDED_MB = 7_500  # 3.6 GB environment, 0.4 GB Triton, the world and its models, and pip's cache
 
 
 class SetupFailed(Exception):
@@ -49,6 +50,7 @@ def main() -> int:
     arguments = parser.parse_args()
     steps: list[tuple[str, Callable[[], str], Callable[[], None]]] = [
         ("application environment (2-3 GB, a minute or two)", _app_inputs, _make_app),
+        ("vLLM (1.4 GB)", _writer_inputs, _make_writer),
         ("Vitrine itself", _package_inputs, _make_package),
         ("Triton server", _server_inputs, _make_server),
         ("Triton's Python environment", _stub_inputs, _make_stub),
@@ -185,6 +187,10 @@ def _app_inputs() -> str:
     return _digest(LOCKS / "app.lock")
 
 
+def _writer_inputs() -> str:
+    return _digest(LOCKS / "app.lock", LOCKS / "writer.lock")
+
+
 def _package_inputs() -> str:
     return _digest(LOCKS / "app.lock", ROOT / "pyproject.toml")
 
@@ -227,6 +233,11 @@ def _mark_done(name: str, fingerprint: str) -> None:
 def _make_app() -> None:
     _make_venv(VENV)
     _pip(VENV, "-r", str(LOCKS / "app.lock"))
+
+
+def _make_writer() -> None:
+    """Without what its packages ask for: the lock is complete, and says what it leaves out."""
+    _pip(VENV, "--no-deps", "-r", str(LOCKS / "writer.lock"))
 
 
 def _make_package() -> None:

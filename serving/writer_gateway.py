@@ -48,7 +48,7 @@ class WriterGateway:
             raise
         logger.info("writing with %s", self._writer.model_version)
 
-    async def Write(  # noqa: N802  RPC names rule
+    async def Write(
         self, request: pb.WriteRequest, grpc_context: Any
     ) -> AsyncIterator[pb.WrittenPiece]:
         """One text; ends with the call's status set if it cannot be written."""
@@ -64,7 +64,7 @@ class WriterGateway:
             grpc_context.set_code(_status_of(error))
             grpc_context.set_details(str(error)[:500])
 
-    async def Status(self, request: pb.StatusRequest) -> pb.StatusResponse:  # noqa: N802
+    async def Status(self, request: pb.StatusRequest) -> pb.StatusResponse:
         """What is served."""
         return pb.StatusResponse(
             model_version=self._writer.model_version,

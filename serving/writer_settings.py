@@ -33,7 +33,7 @@ class WriterSettings:
     max_adapters: int = 4  # loaded at once; 0: none can be asked for, and nothing is paid for them
     max_adapter_rank: int = 16
     eager: bool = True  # false compiles the model first: a minute at the start, worth it on CUDA
-    threads: int = 0  # on a CPU; 0: one per core
+    threads: int = 0  # on a CPU; 0: one less than there are cores
     niceness: int = 10  # on one machine with the door, lists go first
 
     def __post_init__(self) -> None:

@@ -107,7 +107,7 @@ def write(model: Describer, prompts: Sequence[tuple[int, ...]], most: int) -> li
 
 
 def _visible(is_real: Tensor, count: int) -> Tensor:
-    """[B, T, S] of is_real [B, S]: which tokens each of the last `count` may look at; padding looks at itself."""
+    """[B, T, S] what the last `count` tokens of is_real [B, S] see; padding sees itself."""
     so_far = is_real.shape[1]
     causal = torch.ones(so_far, so_far, dtype=torch.bool).tril()[-count:]
     own = torch.eye(so_far, dtype=torch.bool)[-count:]

@@ -32,10 +32,12 @@ TITLES = {
     "search": "Queries, their constraints and what finds them",
     "calibration": "Do the probabilities come true?",
     "signals": "What a session's signals tell",
+    "validators": "Texts held to their facts",
+    "writer": "Descriptions written: tokens a second",
     "retail": "Real data: UCI Online Retail",
 }
-_BEFORE_THE_STACK = ("start", "filters")
-_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "signals", "search", "retail")
+_BEFORE_THE_STACK = ("start", "filters", "validators")
+_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "signals", "search", "writer", "retail")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 _IMAGES = _ROOT / "docs" / "images"
@@ -73,7 +75,7 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
     results = [_run(name, arguments) for name in _BEFORE_THE_STACK]
     with a_stack(arguments.state_dir):
         results += [_run(name, arguments) for name in TITLES if name not in _WITHOUT_THE_STACK]
-    results += [_run(name, arguments) for name in ("search", "signals")]
+    results += [_run(name, arguments) for name in ("search", "signals", "writer")]
     if arguments.retail_data is None:
         sys.stderr.write("retail is left out: it needs --retail-data DIR\n")
     else:

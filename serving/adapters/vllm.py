@@ -11,8 +11,10 @@ are in `engine_environment`.
 
 import asyncio
 import contextlib
+import copy
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -34,6 +36,7 @@ _NAME = "writer"
 _ADAPTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASHED_BYTES = 1 << 20  # of each end of a weights file: enough to tell two trainings apart
 _MEGABYTE = 1 << 20
+_LONGEST_TOKEN = 24  # characters, on average over a prompt; real text has about four
 _RETRY_MS = 2_000  # about a text's time
 _MOST_SEED = 2**63
 
@@ -53,9 +56,10 @@ def engine_environment(settings: WriterSettings) -> dict[str, str]:
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             # Threads tied to cores would fight with the door's for exactly those.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            # One core is left to whoever shares the machine: a team of threads waits for its
+            # slowest, and one that is not running holds up every layer of every token.
+            "OMP_NUM_THREADS": str(settings.threads or max(1, (os.cpu_count() or 2) - 1)),
         }
-        if settings.threads:
-            variables["OMP_NUM_THREADS"] = str(settings.threads)
     return variables
 
 
@@ -102,6 +106,17 @@ class VllmWriter:
         """Texts that are being written or wait."""
         return self._under_way
 
+    @property
+    def texts_in_engine(self) -> int:
+        """Texts that the engine itself still works on."""
+        return int(self._engine.get_num_unfinished_requests())
+
+    def with_settings(self, settings: WriterSettings) -> "VllmWriter":
+        """The same engine under other limits; closed with this one."""
+        other = copy.copy(self)
+        other._settings, other._under_way = settings, 0
+        return other
+
     def adapters(self) -> tuple[str, ...]:
         """Versions that can be asked for, in alphabetical order."""
         if not self._settings.max_adapters or not self._adapters_dir.is_dir():
@@ -142,8 +157,8 @@ class VllmWriter:
             raise DependencyUnavailable(_NAME, "the engine has stopped; see its log")
 
     def close(self) -> None:
-        """Ends the engine and its core."""
-        self._engine.shutdown(timeout=1.0)
+        """Ends the engine and its core, at once."""
+        self._engine.shutdown(timeout=0.0)
 
     async def _started(self, request: WritingRequest) -> Any:
         """The engine's stream for a request, checked."""
@@ -159,8 +174,11 @@ class VllmWriter:
         return self._engine.generate(asked, parameters, number, lora_request=adapter)
 
     def _prompt_tokens(self, request: WritingRequest) -> list[int]:
-        tokens = chat_tokens(self._engine.get_tokenizer(), request.system, request.prompt)
         room = self._settings.max_model_len - 1
+        characters = len(request.system) + len(request.prompt)
+        if characters > room * _LONGEST_TOKEN:  # not worth reading
+            raise InvalidRequest("prompt", f"has {characters} characters, for {room} tokens")
+        tokens = chat_tokens(self._engine.get_tokenizer(), request.system, request.prompt)
         if len(tokens) > room:
             raise InvalidRequest("prompt", f"has {len(tokens)} tokens, at most {room} are read")
         return tokens

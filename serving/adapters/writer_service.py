@@ -70,7 +70,7 @@ class WriterService:
 
     async def close(self) -> None:
         """Ends the connection, and with it every text under way."""
-        await self._channel.close()
+        await self._channel.close(None)
 
 
 def _error(error: grpc.aio.AioRpcError, allowed_s: float) -> VitrineError:

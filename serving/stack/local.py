@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from serving.console.invitation import ADDRESS as CONSOLE
-from serving.console.settings import ConsoleSettings
 from serving.settings import BusinessSettings, DoorSettings, FeedSettings, Settings, TritonSettings
+from serving.stack.console import console_address, console_port, console_service
 from serving.stack.folder import StateFolder
 from serving.stack.ports import LOOPBACK, free_port, is_listening
 from serving.stack.supervisor import Service
 from serving.stack.up import Planned, Prepared
 from serving.triton.status import STATUS_FILE, read_status
+from serving.writer_settings import WriterSettings
 
 _DOOR_FILE = "door.json"  # in run/; written when the door is open
-_CONSOLE_FILE = "console.json"  # in run/; written when the web page can be asked for
+_WRITER_FILE = "writer.json"  # likewise, when the writer serves
 BUSINESS_SYSTEMS = ("inventory", "pricing", "promotions", "costs", "supply")
 # Simulated together with the systems.
 FEEDS = ("competitors", "demand", "calendar", "weather", "trends")
@@ -68,14 +69,19 @@ def plan_local(
     variables |= _descriptions(settings, prepared, folder)
     if "VITRINE_DESCRIBE__PORT" in variables:
         addresses["descriptions"] = f"{LOOPBACK}:{variables['VITRINE_DESCRIBE__PORT']}"
-    services.append(_door(folder, settings_file, variables_now))
+    if settings.writer.start and has_writer_model(folder, settings):
+        if settings.writer.address == WriterSettings().address:
+            port = free_port(settings.writer.port)
+            variables["VITRINE_WRITER__ADDRESS"] = f"{LOOPBACK}:{port}"
+        addresses["writer"] = variables.get("VITRINE_WRITER__ADDRESS", settings.writer.address)
+        writer = [_writer(folder, settings_file, variables_now)]
+    else:
+        writer = []
+    services += [_door(folder, settings_file, variables_now), *writer]
     if settings.console.is_on:
-        port = settings.console.port
-        if port in (0, ConsoleSettings().port):  # as with the door's
-            port = free_port(ConsoleSettings().port)
-            variables["VITRINE_CONSOLE__PORT"] = str(port)
-        services.append(_console(folder, settings_file, port, prepared, variables))
-        addresses[CONSOLE] = f"http://{LOOPBACK}:{port}"
+        port = console_port(settings)
+        services.append(console_service(folder, settings_file, port, prepared, variables))
+        addresses[CONSOLE] = console_address(settings, port)
 
     def addresses_now() -> dict[str, str]:
         return addresses | _triton_addresses(folder, has_triton) | _door_metrics(folder)
@@ -139,24 +145,25 @@ def _door(
     )
 
 
-def _console(
-    folder: StateFolder,
-    settings_file: Path | None,
-    port: int,
-    prepared: Prepared,
-    variables: Mapping[str, str],
+def has_writer_model(folder: StateFolder, settings: Settings) -> bool:
+    """Whether there is a language model to start."""
+    return (folder.root / settings.writer.model_dir / "config.json").exists()
+
+
+def _writer(
+    folder: StateFolder, settings_file: Path | None, variables: Callable[[], Mapping[str, str]]
 ) -> Service:
-    ready_file = folder.run / _CONSOLE_FILE
+    """Nothing waits for it: lists are answered from the moment the door is open."""
+    ports_file = folder.run / _WRITER_FILE
     named = ("--settings", str(settings_file)) if settings_file else ()
-    example = ("--example-shopper", prepared.example_shopper)
-    argv = (sys.executable, "-m", "serving.console", "--ready-file", str(ready_file))
     return Service(
-        "console",
-        (*argv, *example, *named),
-        lambda pid: _read_ports(ready_file).get("pid") == pid and is_listening(port),
-        ready_within_s=30.0,
-        stop_within_s=5.0,
-        variables=lambda: variables,
+        "writer",
+        (sys.executable, "-m", "serving.writer_app", "--ports-file", str(ports_file), *named),
+        lambda pid: _read_ports(ports_file).get("pid") == pid,
+        ready_within_s=300.0,
+        stop_within_s=12.0,
+        variables=variables,
+        is_waited_for=False,
     )
 
 

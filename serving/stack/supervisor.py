@@ -49,6 +49,7 @@ class Service:
     stop_within_s: float
     # Asked at every launch: it may tell where an earlier service listens.
     variables: Callable[[], Mapping[str, str]] = _no_variables
+    is_waited_for: bool = True  # else the start goes on, and says later that it is ready
 
 
 @dataclass(slots=True)
@@ -112,6 +113,8 @@ class Supervisor:
             self._running.append(running)
             self._launch(running)
             self._report(Phase.STARTING)
+            if not service.is_waited_for:
+                continue
             self._wait_ready(running)
             self.tell(f"{service.name} is ready ({time.monotonic() - began:.1f} s)")
         self._report(Phase.READY)
@@ -193,7 +196,8 @@ class Supervisor:
             self._mourn(running, code, now)
             return True
         if not running.is_ready and running.becomes_ready():
-            self.tell(f"{running.service.name} is ready again")
+            again = " again" if running.restarts or running.service.is_waited_for else ""
+            self.tell(f"{running.service.name} is ready{again}")
             return True
         return False
 

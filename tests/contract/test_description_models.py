@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from loadtest.benchmarks.true_pages import world_facts
 from serving.adapters.brand_files import read_brand
 from serving.adapters.product_facts import SnapshotFacts
 from serving.adapters.style_files import read_styles
@@ -16,7 +17,7 @@ from simulator.catalogue import make_products
 from simulator.settings import WorldSettings
 from simulator.specifications import specifications_table
 from simulator.tables import products_table
-from tests.unit.described_products import a_page, world_facts
+from tests.unit.described_products import a_page
 from training.brand_voice import BRAND_FILE, train_brand_voice, write_brand_voice
 
 

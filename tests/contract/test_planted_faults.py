@@ -2,10 +2,10 @@
 
 from collections import Counter
 
+from loadtest.benchmarks.planted_faults import clean_pages, planted_faults
 from shop.descriptions.faults import FaultKind
 from shop.descriptions.style import StyleGuide
 from shop.descriptions.validators import Measured, check
-from tests.contract.planted_faults import clean_pages, planted_faults
 
 _FINE = Measured(grade=6.0, language="en")
 

@@ -89,6 +89,7 @@ def test_no_file_reads_the_environment_but_settings() -> None:
     allowed = {
         "serving/settings_reader.py",
         "serving/app.py",
+        "serving/writer_app.py",
         "serving/triton/runtime.py",
         "serving/triton/backends/onnxruntime/model.py",  # Triton's process, not ours: no other way
     }

@@ -37,7 +37,8 @@ def test_every_direct_dependency_is_pinned_locked_and_explained() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
     direct = [*project["dependencies"], *(name for extra in extras for name in extra)]
-    lock = (ROOT / "requirements" / "app.lock").read_text().lower()
+    locks = ("app.lock", "writer.lock")
+    lock = "\n".join((ROOT / "requirements" / name).read_text() for name in locks).lower()
     reasons = (ROOT / "docs" / "architecture.md").read_text().lower()
     for requirement in direct:
         match = re.fullmatch(r"([A-Za-z0-9-]+)(\[\w+\])?==([\w.]+)", requirement)

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 
-from serving.proto import business_pb2, descriptions_pb2, feeds_pb2, recommendations_pb2
+from serving.proto import (
+    business_pb2,
+    descriptions_pb2,
+    feeds_pb2,
+    recommendations_pb2,
+    writer_pb2,
+)
 
 RELEASED = Path(__file__).with_name("released_protos.json")
 
@@ -47,7 +53,7 @@ def _surface(file: FileDescriptor) -> dict[str, str]:
 
 def _current() -> dict[str, str]:
     found: dict[str, str] = {}
-    for file in (recommendations_pb2, descriptions_pb2, business_pb2, feeds_pb2):
+    for file in (recommendations_pb2, descriptions_pb2, business_pb2, feeds_pb2, writer_pb2):
         found |= _surface(file.DESCRIPTOR)
     return found
 

@@ -25,6 +25,7 @@ from training.texts.tokens import Batch, Encoded, batch_of, batches, encode
 
 CHECKPOINT = "describer.checkpoint"
 _CATALOGUE = "catalogue"
+_PLACES = 256
 
 Advance = Callable[[float], None]
 
@@ -37,8 +38,8 @@ class DescriberSettings:
     tokenizer_pairs: int = 3_000
     rounds: int = 10  # a checkpoint after each
     pairs_per_round: int = 1_200
-    tokens_at_once: int = 4_096  # of a batch
-    longest: int = 768  # tokens of a pair; a longer one is left out
+    tokens_at_once: int = 2_560  # of a batch
+    longest: int = 896  # tokens of a pair; a longer one is left out
     rate: float = 2e-3
     warm_up: float = 0.04  # of all steps
     decay: float = 0.1  # of weights
@@ -118,10 +119,20 @@ def optimizer_of(model: torch.nn.Module, rate: float, decay: float) -> torch.opt
 def answer_loss(model: Describer, batch: Batch) -> Tensor:
     """Mean negative log-likelihood of the answers' tokens, in nats. bfloat16 where that helps."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        states = model(batch.tokens)
-        judged = batch.targets >= 0
+        states = model(batch.tokens).flatten(0, 1)
+        targets = batch.targets.flatten()
+        judged = _filled_up(torch.nonzero(targets >= 0).flatten(), targets)
         logits = model.logits(states[judged])
-    return functional.cross_entropy(logits.float(), batch.targets[judged])
+    return functional.cross_entropy(logits.float(), targets[judged])
+
+
+def _filled_up(judged: Tensor, targets: Tensor) -> Tensor:
+    """Places [N] with others that are not judged, up to a whole number of _PLACES.
+
+    oneDNN keeps kernels for every size it has seen: with a new one in each step, gigabytes.
+    """
+    others = torch.nonzero(targets < 0).flatten()
+    return torch.cat((judged, others[: -judged.numel() % _PLACES]))
 
 
 def step(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:

@@ -16,14 +16,20 @@ from training.texts.pairs import Pair
 
 PAD, START, END = "<|pad|>", "<|start|>", "<|end|>"
 PAD_ID, START_ID, END_ID = 0, 1, 2
+_WHOLE = 16  # few different shapes: oneDNN keeps compiled kernels for each that it has seen
 
 
 def fit_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
-    """Learnt merges over bytes: nothing is unknown. Digits stand alone, so numbers are copied."""
+    """Learnt merges over bytes: nothing is unknown.
+
+    Digits and spaces stand alone, so that a value has the same tokens after a quotation mark, in
+    the facts, and after a space, on the page: to write it is to copy it, token by token.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Split(" ", "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
@@ -70,7 +76,7 @@ def encode(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[Encoded]:
 
 def batch_of(encoded: Sequence[Encoded]) -> Batch:
     """Padded to the longest."""
-    longest = max(each.length for each in encoded)
+    longest = -(-max(each.length for each in encoded) // _WHOLE) * _WHOLE
     tokens = torch.full((len(encoded), longest), PAD_ID)
     targets = torch.full((len(encoded), longest), -100)
     for row, each in enumerate(encoded):

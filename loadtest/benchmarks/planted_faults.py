@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from loadtest.benchmarks.true_pages import true_page, world_facts
 from shop.descriptions.draft import Draft
 from shop.descriptions.facts import Facts
-from tests.unit.described_products import true_page, world_facts
 
 _NUMBER = re.compile(r"(?<![\w.,-])(\d+(?:\.\d+)?)\s?(cm|mm|kg|g|l|ml|years|W|min|h|°C|g/m²)(?!\w)")
 _OTHER_UNITS = ("cm", "kg", "l", "hours", "W", "mm", "g", "years", "litres", "inches")
