@@ -1,10 +1,7 @@
 """What the console refuses, asked by a client that is no browser and obeys nobody."""
 
-import http.client
-import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -13,6 +10,7 @@ import pytest
 from serving.console.guard import HEADERS
 from serving.console.invitation import key_file
 from serving.describe.versions import Action
+from tests.contract.console_calls import FORM, ask, logged_in, post
 from tests.contract.running_console import (
     RunningConsole,
     a_draft,
@@ -28,7 +26,6 @@ ACTIONS = (
     "/logout",
     "/login",
 )
-FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(scope="module")
@@ -42,76 +39,36 @@ def console(folder: Path) -> Iterator[RunningConsole]:
         yield running
 
 
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    text: str
-
-
-def ask(
-    console: RunningConsole, method: str, path: str, body: bytes | None = None, **headers: str
-) -> Answer:
-    connection = http.client.HTTPConnection(console.address.removeprefix("http://"), timeout=10)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, body, named)
-    answer = connection.getresponse()
-    text = answer.read().decode()
-    found = {name.lower(): value for name, value in answer.getheaders()}
-    connection.close()
-    return Answer(answer.status, found, text)
-
-
-def form_token_in(page: Answer) -> str:
-    found = re.search(r'name="form_token" value="(\w+)"', page.text)
-    assert found, page.text
-    return found.group(1)
-
-
-def cookie_of(answer: Answer) -> str:
-    return answer.headers["set-cookie"].partition(";")[0]
-
-
-def post(console: RunningConsole, path: str, cookie: str, fields: dict[str, str]) -> Answer:
-    return ask(console, "POST", path, urlencode(fields).encode(), content_type=FORM, cookie=cookie)
-
-
-def logged_in(console: RunningConsole) -> tuple[str, str]:
-    """The cookie and the form token of a session."""
-    page = ask(console, "GET", "/login")
-    fields = {"form_token": form_token_in(page), "name": "Ines", "token": console.token}
-    cookie = cookie_of(post(console, "/login", cookie_of(page), fields))
-    return cookie, form_token_in(ask(console, "GET", "/reviews", cookie=cookie))
-
-
 def test_without_a_session_there_is_only_the_log_in(console: RunningConsole) -> None:
     for path in ("/", "/reviews", "/product?id=P1", "/product/edit", "/window", "/status"):
-        answer = ask(console, "GET", path)
+        answer = ask(console.address, "GET", path)
         assert answer.status == 303
         assert answer.headers["location"].startswith("/login?next=")
 
 
 def test_nothing_is_done_by_get(console: RunningConsole) -> None:
-    cookie, _ = logged_in(console)
+    cookie, _ = logged_in(console.address, console.token)
     for path in ACTIONS:
         if path not in ("/login", "/product/edit"):  # which show their forms
-            assert ask(console, "GET", path, cookie=cookie).status == 405
+            assert ask(console.address, "GET", path, cookie=cookie).status == 405
 
 
 def test_an_action_needs_the_form_token_of_its_own_session(console: RunningConsole) -> None:
     facts = facts_of_a_jacket("G1", "Jacket G1")
     version = console.texts.add(Action.QUEUED, facts=facts)
-    cookie, token = logged_in(console)
-    _, another = logged_in(console)
+    cookie, token = logged_in(console.address, console.token)
+    _, another = logged_in(console.address, console.token)
     fields = {"version": version.version_id}
     for wrong in ({}, {"form_token": ""}, {"form_token": another}):
-        assert post(console, "/reviews/approve", cookie, fields | wrong).status == 403
-    assert post(console, "/reviews/approve", "", fields | {"form_token": token}).status == 403
+        assert post(console.address, "/reviews/approve", cookie, fields | wrong).status == 403
+    assert (
+        post(console.address, "/reviews/approve", "", fields | {"form_token": token}).status == 403
+    )
     assert console.texts.decisions("G1")[0][0] == "queued"
-    right = post(console, "/reviews/approve", cookie, fields | {"form_token": token})
+    right = post(console.address, "/reviews/approve", cookie, fields | {"form_token": token})
     assert right.status == 303
     assert console.texts.shown("G1") == a_draft()
-    again = post(console, "/reviews/approve", cookie, fields | {"form_token": token})
+    again = post(console.address, "/reviews/approve", cookie, fields | {"form_token": token})
     assert again.status == 409
     assert "does not wait for review" in again.text
 
@@ -119,13 +76,13 @@ def test_an_action_needs_the_form_token_of_its_own_session(console: RunningConso
 def test_a_visitor_who_is_not_logged_in_cannot_act_with_the_log_ins_form_token(
     console: RunningConsole,
 ) -> None:
-    page = ask(console, "GET", "/login")
-    fields = {"form_token": form_token_in(page), "version": "v"}
-    assert post(console, "/reviews/approve", cookie_of(page), fields).status == 403
+    page = ask(console.address, "GET", "/login")
+    fields = {"form_token": page.form_token, "version": "v"}
+    assert post(console.address, "/reviews/approve", page.cookie, fields).status == 403
 
 
 def test_actions_from_other_sites_are_refused_whatever_they_hold(console: RunningConsole) -> None:
-    cookie, token = logged_in(console)
+    cookie, token = logged_in(console.address, console.token)
     body = urlencode({"form_token": token, "version": "v"}).encode()
     for foreign in (
         {"origin": "https://elsewhere.test"},
@@ -134,20 +91,26 @@ def test_actions_from_other_sites_are_refused_whatever_they_hold(console: Runnin
         {"sec_fetch_site": "same-site"},
     ):
         answer = ask(
-            console, "POST", "/reviews/approve", body, content_type=FORM, cookie=cookie, **foreign
+            console.address,
+            "POST",
+            "/reviews/approve",
+            body,
+            content_type=FORM,
+            cookie=cookie,
+            **foreign,
         )
         assert answer.status == 403, foreign
 
 
 def test_another_name_for_this_server_is_refused(console: RunningConsole) -> None:
     for name in ("rebound.test", "rebound.test:80", "127.0.0.1.rebound.test"):
-        assert ask(console, "GET", "/login", host=name).status == 421
+        assert ask(console.address, "GET", "/login", host=name).status == 421
 
 
 def test_bodies_are_forms_of_a_bounded_size(console: RunningConsole) -> None:
-    cookie, token = logged_in(console)
+    cookie, token = logged_in(console.address, console.token)
     large = b"version=" + b"x" * (200 << 10)
-    assert post(console, "/reviews/approve", cookie, {"form_token": token}).status == 400
+    assert post(console.address, "/reviews/approve", cookie, {"form_token": token}).status == 400
     for body, kind, status in (
         (large, FORM, 413),
         (b"a=1&" * 100, FORM, 400),
@@ -155,22 +118,24 @@ def test_bodies_are_forms_of_a_bounded_size(console: RunningConsole) -> None:
         (b"\xff", FORM, 400),
         (b"{}", "application/json", 415),
     ):
-        answer = ask(console, "POST", "/reviews/approve", body, content_type=kind, cookie=cookie)
+        answer = ask(
+            console.address, "POST", "/reviews/approve", body, content_type=kind, cookie=cookie
+        )
         assert answer.status == status
 
 
 def test_every_answer_carries_the_strict_headers(console: RunningConsole) -> None:
     for path in ("/login", "/static/console.css", "/nowhere", "/reviews"):
-        answer = ask(console, "GET", path)
+        answer = ask(console.address, "GET", path)
         for name, value in HEADERS.items():
             assert answer.headers[name] == value, path
         assert "server" not in answer.headers
-    assert ask(console, "GET", "/login").headers["cache-control"] == "no-store"
+    assert ask(console.address, "GET", "/login").headers["cache-control"] == "no-store"
     assert "unsafe" not in HEADERS["content-security-policy"]
 
 
 def test_the_cookie_is_for_this_server_and_no_script(console: RunningConsole) -> None:
-    told = ask(console, "GET", "/login").headers["set-cookie"].lower()
+    told = ask(console.address, "GET", "/login").headers["set-cookie"].lower()
     assert "httponly" in told
     assert "samesite=strict" in told
 
@@ -184,8 +149,8 @@ def test_the_token_lies_in_a_file_for_its_owner_alone(
 
 
 def test_logs_hold_neither_tokens_nor_what_was_asked(console: RunningConsole, folder: Path) -> None:
-    cookie, _ = logged_in(console)
-    ask(console, "GET", "/product?id=very-secret-product", cookie=cookie)
+    cookie, _ = logged_in(console.address, console.token)
+    ask(console.address, "GET", "/product?id=very-secret-product", cookie=cookie)
     log = (folder / "console.log").read_text()
     assert '"path": "/product"' in log
     for secret in (console.token, "very-secret-product", cookie.partition("=")[2]):
