@@ -305,6 +305,7 @@ def test_every_page_can_be_read_and_used_by_everybody(
     browser: Browser, console: RunningConsole, width: int, scheme: str
 ) -> None:
     product_id = f"Z{width}{scheme}"
+    console.texts.add(Action.PUBLISHED, facts=facts_of_a_jacket(product_id))
     version_id = a_product(console, product_id)
     size = {"width": width, "height": 900}
     with a_page(browser, viewport=size, color_scheme=scheme) as page:
@@ -326,5 +327,14 @@ def test_every_page_can_be_read_and_used_by_everybody(
                 assert nameless_controls(page) == [], path
                 assert structure_faults(page) == [], path
                 assert tab_order_faults(page) == [], path
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width, f"{path} is {wide} wide"
+            assert width_of(page) <= width, path
+            for question in page.locator("details.ask > summary").all():
+                question.click()
+                assert faint_texts(page) == [], path
+                assert width_of(page) <= width, path
+
+
+def width_of(page: Page) -> int:
+    """Pixels; more than the window has means scrolling sideways."""
+    wide: int = page.evaluate("document.documentElement.scrollWidth")
+    return wide
