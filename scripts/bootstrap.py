@@ -4,7 +4,7 @@ Makes `.venv` (the application, from requirements/app.lock, and vLLM beside it, 
 requirements/writer.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
 skipped while its inputs have not changed. `--check` only says what is missing. `--for-tests` also
-sees to Redis, PostgreSQL and `.tools` (promtool and checkov, for the Kubernetes manifests),
+sees to Redis, PostgreSQL, Chromium and `.tools` (promtool and checkov, for the Kubernetes manifests),
 `--storefront` builds examples/storefront-node: only tests need these, and set-up goes on without
 them where they cannot be had. `--peers` makes `.peers`, where
 `vitrine bench peers` runs what it compares with.
@@ -71,6 +71,7 @@ def main() -> int:
         _look_for_kubectl(may_install=not arguments.check)
         if arguments.for_tests:
             _look_for_redis(may_install=not arguments.check)
+            _look_for_browser(may_install=not arguments.check)
             _look_for_postgres(may_install=not arguments.check)
         missing = [(name, key(), make) for name, key, make in steps if not _is_done(name, key())]
         if arguments.check:
@@ -210,6 +211,18 @@ def _look_for_postgres(*, may_install: bool) -> None:
         _install_system(["postgresql"])
     except SetupFailed as failure:
         print(f"{failure}; without it the tests on PostgreSQL are skipped", flush=True)
+
+
+def _look_for_browser(*, may_install: bool) -> None:
+    """Tests look at the console in Chromium, as Debian packages it."""
+    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+        return
+    try:
+        if not may_install:
+            raise SetupFailed("system packages are missing: chromium")
+        _install_system(["chromium"])
+    except SetupFailed as failure:
+        print(f"{failure}; without it the console's tests are skipped", flush=True)
 
 
 def _has_libpython(version: str) -> bool:

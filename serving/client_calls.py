@@ -75,6 +75,7 @@ class RequestFields(TypedDict, total=False):
     deadline_ms: int
     boosts: Sequence[pb.Boost]
     promotions: Sequence[pb.Promotion]
+    preview: bool
     return_fields: Sequence[str]
     experiment_overrides: Mapping[str, str]
 

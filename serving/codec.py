@@ -111,6 +111,7 @@ class Decoder:
             promotions=_promotions(checks, request.promotions),
             return_fields=_return_fields(checks, request.return_fields),
             query=request.query,
+            preview=request.preview,
         )
         if request.page_token:
             ask = replace(ask, page=self._page(checks, request.page_token, ask))

@@ -10,6 +10,8 @@ from typing import Literal
 from serving.adapters.feedback_log import FeedbackSettings
 from serving.adapters.redis_settings import RedisSettings
 from serving.admission import AdmissionSettings
+from serving.console.invitation import key_file
+from serving.console.settings import ConsoleSettings
 from serving.describe.settings import DescribeSettings
 from serving.recommend.settings import RecommendSettings
 from serving.writer_settings import WriterSettings
@@ -197,6 +199,7 @@ class Settings:
     histories: HistoriesSettings = field(default_factory=HistoriesSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     describe: DescribeSettings = field(default_factory=DescribeSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     writer: WriterSettings = field(default_factory=WriterSettings)
 
     def __post_init__(self) -> None:
@@ -277,6 +280,11 @@ class Settings:
     def webhook_key_file(self) -> Path:
         """Signs webhook messages; their receiver has a copy."""
         return self.state_dir / "keys" / "webhook.key"
+
+    @property
+    def console_key_file(self) -> Path:
+        """Opens the console: its content is the token that people log in with."""
+        return key_file(self.state_dir)
 
     @property
     def logs_dir(self) -> Path:

@@ -53,7 +53,7 @@ KEYED = frozenset(
         "page_size",  # where it decides how many are looked for
     }
 )
-LIVE = frozenset({"request_id", "diversity", "boosts", "return_fields"})
+LIVE = frozenset({"request_id", "diversity", "boosts", "return_fields", "preview"})
 UNCACHED = frozenset({"page", "explain"})  # with either, a call is answered without the cache
 
 

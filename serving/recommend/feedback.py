@@ -12,16 +12,18 @@ from shop.features import Context, ShopperFeatures
 
 def log_page(call: Call, answer: Answer) -> None:
     """Hand a further page to the impression log: it was made without models."""
-    if len(answer.slate):
+    if len(answer.slate) and not call.ask.preview:
         call.deps.impressions.put(_impression(call, answer, call.ask.context))
 
 
 def log_impression(call: Call, answer: Answer, past: Past, features: ShopperFeatures) -> None:
     """Hand what will be shown to the impression log, with what its features were made from.
 
-    An empty list is no impression. A search that found nothing, or nothing of what was asked for,
-    is logged as such.
+    An empty list is no impression, nor is a preview. A search that found nothing, or nothing of
+    what was asked for, is logged as such.
     """
+    if call.ask.preview:
+        return
     if call.search is not None:
         note_dead_end(call, call.search, answer)
     if len(answer.slate) == 0:

@@ -109,6 +109,7 @@ class Ask:
     promotions: tuple[Promotion, ...] = ()
     return_fields: frozenset[str] = frozenset()  # of a product in the reply; none = all
     query: str = ""  # of the search placement
+    preview: bool = False  # the shopper will not see it: nothing is logged
 
     def not_among(self, known: Collection[str]) -> tuple[str, ...]:
         """Products named in the request that are not in `known`, each once."""

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from serving.console.invitation import ADDRESS as CONSOLE
 from serving.settings import BusinessSettings, DoorSettings, FeedSettings, Settings, TritonSettings
+from serving.stack.console import console_address, console_port, console_service
 from serving.stack.folder import StateFolder
 from serving.stack.ports import LOOPBACK, free_port, is_listening
 from serving.stack.supervisor import Service
@@ -76,6 +78,10 @@ def plan_local(
     else:
         writer = []
     services += [_door(folder, settings_file, variables_now), *writer]
+    if settings.console.is_on:
+        port = console_port(settings)
+        services.append(console_service(folder, settings_file, port, prepared, variables))
+        addresses[CONSOLE] = console_address(settings, port)
 
     def addresses_now() -> dict[str, str]:
         return addresses | _triton_addresses(folder, has_triton) | _door_metrics(folder)

@@ -11,6 +11,8 @@ import psutil
 from rich.table import Table
 from rich.text import Text
 
+from serving.console.invitation import ADDRESS as CONSOLE
+from serving.console.invitation import key_file, token_of
 from serving.rules_state import RulesState
 from serving.stack.folder import StackState
 from serving.stack.processes import descendants
@@ -155,9 +157,17 @@ def as_table(
         f"degraded       {losses}  (last {_LAST_REQUESTS} requests)",
         f"cache          {_cache_line(cached)}  (last {_LAST_REQUESTS} requests)",
         *(f"{name:14} {address}" for name, address in state.addresses.items()),
+        *_console_lines(state, logs.parent),
         f"{'logs':14} {logs}",
     ]
     return table, Text("\n".join(lines))
+
+
+def _console_lines(state: StackState, state_dir: Path) -> list[str]:
+    """How to come in. Only whoever may read the key file gets to see this."""
+    if CONSOLE not in state.addresses:
+        return []
+    return [f"console token  {token_of(state_dir)}  ({key_file(state_dir)})"]
 
 
 def _cache_line(cached: dict[str, int]) -> str:

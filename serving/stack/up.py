@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from serving.console.invitation import ADDRESS as CONSOLE
+from serving.console.invitation import invitation
 from serving.stack.folder import Phase, ServiceState, StackState, StateFolder
 from serving.stack.processes import marked, stop_all
 from serving.stack.supervisor import Service, ServiceFailed, StopRequested, Supervisor, last_lines
@@ -98,6 +100,7 @@ def bring_up(folder: StateFolder, composition: Composition, *, first_answer: boo
                     answer = composition.first_answer(planned.door, prepared.example_shopper)
                     subprocess.run(answer, check=False)
                 _tell(f"up after {time.monotonic() - began:.1f} s. gRPC door: {planned.door}")
+                _invite(folder, planned.addresses(), is_private=sys.stdout.isatty())
                 _tell("Ctrl-C stops it; logs are in " + str(folder.logs))
                 supervisor.watch()
                 _tell("stopping …")
@@ -135,6 +138,7 @@ def bring_up_detached(folder: StateFolder, composition: Composition, *, first_an
             _tell(
                 f"up. gRPC door: {state.door}; `vitrine status` shows it, `vitrine down` stops it"
             )
+            _invite(folder, state.addresses, is_private=True)
             return 0
         if background.poll() is not None:
             raise ServiceFailed("the stack did not start:\n" + "\n".join(last_lines(log, 20)))
@@ -215,6 +219,12 @@ def _terminating_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _invite(folder: StateFolder, addresses: Mapping[str, str], *, is_private: bool) -> None:
+    """Not into a log file, which others may read: in the background standard output is one."""
+    if CONSOLE in addresses:
+        _tell(invitation(folder.root, addresses[CONSOLE], is_private=is_private))
 
 
 def _tell(line: str) -> None:

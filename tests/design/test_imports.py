@@ -22,6 +22,11 @@ NEVER: dict[str, tuple[str, ...]] = {
     ),
     "serving/recommend": (*FOREIGN_TO_THE_PIPELINES, "serving.adapters", PROTOS),
     "serving/describe": (*FOREIGN_TO_THE_PIPELINES, "serving.adapters", PROTOS),
+    # It speaks to the stack as any client does.
+    "serving/console": (
+        *("ray", "numpy", "faiss", "tritonclient", "redis", "lmdb", "serving.gateway"),
+        *("serving.recommend", "serving.describe.pipeline", "serving.descriptions_service"),
+    ),
     "serving/adapters": (
         *("ray", "serving.gateway", "serving.recommend.pipeline", "serving.describe.pipeline"),
     ),

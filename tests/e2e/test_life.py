@@ -145,7 +145,7 @@ def test_status_shows_services_release_addresses_and_memory(stack: RunningStack)
     status = stack.cli_json("status")
     assert status["serves"] is True
     assert status["release"] == stack.prepared.release
-    assert {s["name"] for s in status["services"]} == {"backends", "triton", "door"}
+    assert {s["name"] for s in status["services"]} == {"backends", "triton", "door", "console"}
     assert all(s["is_ready"] for s in status["services"])
     systems = {"inventory", "pricing", "promotions", "costs", "supply"}
     assert systems | {"triton", "metrics"} <= set(status["addresses"])

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from serving.console.settings import ConsoleSettings
 from serving.settings import BusinessSettings, FeedSettings, Settings
 from serving.stack.folder import StateFolder
 from serving.stack.local import BUSINESS_SYSTEMS, FEEDS, plan_local
-from serving.stack.up import Prepared
+from serving.stack.up import Planned, Prepared
 from simulator import faults
 
 
@@ -21,7 +22,13 @@ def door_variables(folder: Path, settings: Settings) -> tuple[Mapping[str, str],
 
     prepared = Prepared("r", 1, folder / "snapshot", folder / "data", "a world", "u1", 0)
     planned = plan_local(StateFolder(folder), settings, None, prepared, simulated)
-    return planned.services[-1].variables(), given
+    (door,) = [service for service in planned.services if service.name == "door"]
+    return door.variables(), given
+
+
+def a_plan(folder: Path, settings: Settings) -> Planned:
+    prepared = Prepared("r", 1, folder / "snapshot", folder / "data", "a world", "u1", 0)
+    return plan_local(StateFolder(folder), settings, None, prepared, lambda table, ports: ("sim",))
 
 
 def test_the_door_is_told_of_every_simulated_system_and_feed(tmp_path: Path) -> None:
@@ -49,3 +56,24 @@ def test_a_shop_with_its_own_systems_simulates_nothing(tmp_path: Path) -> None:
     variables, ports = door_variables(tmp_path, settings)
     assert ports == {}
     assert not [name for name in variables if name.startswith("VITRINE_FEEDS__")]
+
+
+def test_the_console_asks_the_doors_of_this_very_run_and_is_shown_where_it_listens(
+    tmp_path: Path,
+) -> None:
+    console = ConsoleSettings(port=12_345)
+    settings = replace(Settings(), console=console)
+    planned = a_plan(tmp_path, settings)
+    (service,) = [service for service in planned.services if service.name == "console"]
+    variables = service.variables()
+    assert variables["VITRINE_CONSOLE__PORT"] == "12345"
+    assert planned.door == f"127.0.0.1:{variables['VITRINE_DOOR__PORT']}"
+    assert planned.addresses()["console"] == "http://127.0.0.1:12345"
+    assert not service.is_ready(1)
+
+
+def test_a_stack_without_a_console_starts_none(tmp_path: Path) -> None:
+    settings = replace(Settings(), console=ConsoleSettings(is_on=False))
+    planned = a_plan(tmp_path, settings)
+    assert "console" not in planned.addresses()
+    assert "console" not in [service.name for service in planned.services]

@@ -199,6 +199,14 @@ def test_every_stage_is_timed() -> None:
     assert set(answer.stage_ms) == {stage.value for stage in Stage} - of_prices - elsewhere
 
 
+def test_a_preview_shows_the_same_list_and_is_not_logged_as_shown() -> None:
+    shop = a_shop()
+    seen = shop.shown(shop.answer(an_ask()))
+    logged = len(shop.log.impressions)
+    assert shop.shown(shop.answer(an_ask(preview=True))) == seen
+    assert len(shop.log.impressions) == logged
+
+
 def test_the_impression_tells_what_was_shown_in_which_context() -> None:
     shop = a_shop()
     shop.histories.of_shopper["u1"] = a_history("p5", segment="loyal", country="FR", device="tv")

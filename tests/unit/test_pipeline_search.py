@@ -186,6 +186,14 @@ def test_a_search_that_ends_with_an_empty_list_is_logged_too() -> None:
     assert len(searchable.shop.log.events) == 1
 
 
+def test_a_preview_that_finds_nothing_is_nobodys_dead_end() -> None:
+    searchable = a_searchable_shop()
+    searchable.shop.inventory.units = dict.fromkeys(searchable.shop.inventory.units, 0)
+    answer = searchable.shop.answer(replace(a_search("red lamps"), preview=True))
+    assert len(answer.slate) == 0
+    assert searchable.shop.log.events == []
+
+
 def test_a_good_search_logs_no_dead_end() -> None:
     searchable = a_searchable_shop()
     searchable.shop.answer(a_search("red lamps"))

@@ -1,0 +1,186 @@
+"""Reviewing: the queue, a product's versions side by side, and what people decide about them."""
+
+import asyncio
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from serving.console.comparing import Comparison, compared
+from serving.console.product_view import ProductView, viewed
+from serving.console.visits import Form, Visit, see
+from serving.proto import descriptions_pb2 as pb
+from shop.errors import InvalidRequest
+
+_QUEUE = 25
+_DONE = {
+    "approved": "Approved: this text is on the page now",
+    "rejected": "Rejected: it is kept, and never shown",
+    "edited": "Published as you wrote it",
+    "rolled_back": "Rolled back: the earlier text is on the page again",
+}
+
+
+async def show_queue(visit: Visit) -> Response:
+    """What waits, the greatest impact first."""
+    found = await visit.desk.stack.descriptions.reviews(
+        page_size=_QUEUE, page_token=visit.asked("after")
+    )
+    return visit.page(
+        "queue.html",
+        entries=found.entries,
+        waiting=found.waiting,
+        greatest=max((entry.impact for entry in found.entries), default=0.0),
+        after=visit.asked("after"),
+        following=found.next_page_token,
+        title_of=title_of,
+        done=_done(visit),
+    )
+
+
+async def show_product(visit: Visit) -> Response:
+    """A version beside another one, its claims and facts, and every version there is."""
+    product_id = _named(visit, "id")
+    kept = await visit.desk.stack.descriptions.versions(product_id)
+    if not kept.versions:
+        return visit.page("no_product.html", HTTPStatus.NOT_FOUND, product_id=product_id)
+    view = viewed(kept, chosen=visit.asked("version"), against=visit.asked("against"))
+    # Tracing the claims of two long texts is work for a thread.
+    comparison: Comparison = await asyncio.to_thread(compared, view.chosen, view.other)
+    following = waiting = None
+    if view.waits:
+        following, waiting = await _following(visit, view.chosen.version_id)
+    return visit.page(
+        "product.html",
+        product_id=product_id,
+        title=title_of(view.chosen),
+        view=view,
+        comparison=comparison,
+        following=following,
+        waiting=waiting,
+        done=_done(visit),
+    )
+
+
+async def show_editor(visit: Visit) -> Response:
+    """A version's text, to be written anew."""
+    product_id, version_id = _named(visit, "id"), _named(visit, "version")
+    view = await _view(visit, product_id, version_id)
+    text = view.chosen.text
+    parts = (text.opening, "\n".join(text.bullets), text.close)
+    return await _editor(visit, view, parts, problem="")
+
+
+async def approve(visit: Visit, form: Form) -> Response:
+    """Publishes what waits, and goes on to the next that does."""
+    version_id = _field(form, "version")
+    following, _ = await _following(visit, version_id)
+    made = await visit.desk.stack.descriptions.approve(version_id, actor=visit.session.name)
+    return _go_on("approved", made, following)
+
+
+async def reject(visit: Visit, form: Form) -> Response:
+    """Takes a version out of the queue, and goes on to the next."""
+    version_id, reason = _field(form, "version"), " ".join(form.get("reason", "").split())
+    following, _ = await _following(visit, version_id)
+    made = await visit.desk.stack.descriptions.reject(
+        version_id, actor=visit.session.name, reason=reason
+    )
+    return _go_on("rejected", made, following)
+
+
+async def edit(visit: Visit, form: Form) -> Response:
+    """Publishes a person's text; what no fact grants comes back with its reason."""
+    product_id, version_id = _field(form, "id"), _field(form, "version")
+    parts = tuple(form.get(name, "") for name in ("opening", "bullets", "close"))
+    opening, bullets, close = (part.strip() for part in parts)
+    text = pb.PageText(
+        opening=" ".join(opening.split()),
+        bullets=[" ".join(line.split()) for line in bullets.splitlines() if line.strip()],
+        close=" ".join(close.split()),
+    )
+    descriptions = visit.desk.stack.descriptions
+    try:
+        made = await descriptions.edit(version_id, text, actor=visit.session.name)
+    except InvalidRequest as error:
+        view = await _view(visit, product_id, version_id)
+        return await _editor(visit, view, (opening, bullets, close), problem=str(error))
+    return see("/product", id=made.product_id, version=made.version_id, done="edited")
+
+
+async def roll_back(visit: Visit, form: Form) -> Response:
+    """Shows an earlier version again."""
+    product_id, version_id = _field(form, "id"), _field(form, "version")
+    made = await visit.desk.stack.descriptions.roll_back(
+        product_id, version_id, actor=visit.session.name
+    )
+    return see("/product", id=made.product_id, version=made.version_id, done="rolled_back")
+
+
+def title_of(version: pb.DescriptionVersion) -> str:
+    """The product's title by its facts, else its id."""
+    return next((fact.value for fact in version.facts if fact.name == "title"), version.product_id)
+
+
+async def _view(visit: Visit, product_id: str, version_id: str) -> ProductView:
+    kept = await visit.desk.stack.descriptions.versions(product_id)
+    if not any(version.version_id == version_id for version in kept.versions):
+        raise HTTPException(HTTPStatus.NOT_FOUND, "No such version of this product is kept.")
+    return viewed(kept, chosen=version_id, against="")
+
+
+async def _editor(
+    visit: Visit, view: ProductView, parts: tuple[str, str, str], *, problem: str
+) -> Response:
+    comparison = await asyncio.to_thread(compared, view.chosen)
+    return visit.page(
+        "edit.html",
+        HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK,
+        title=title_of(view.chosen),
+        version=view.chosen,
+        comparison=comparison,
+        opening=parts[0],
+        bullets=parts[1],
+        close=parts[2],
+        problem=problem,
+    )
+
+
+async def _following(visit: Visit, version_id: str) -> tuple[pb.DescriptionVersion | None, int]:
+    """What waits behind this version, if anything does, and how many wait in all."""
+    found = await visit.desk.stack.descriptions.reviews(page_size=1, page_token=version_id)
+    return (found.entries[0].version if found.entries else None), found.waiting
+
+
+def _go_on(
+    done: str, made: pb.DescriptionVersion, following: pb.DescriptionVersion | None
+) -> Response:
+    if following is None:
+        return see("/reviews", done=done, of=made.product_id)
+    return see(
+        "/product",
+        id=following.product_id,
+        version=following.version_id,
+        done=done,
+        of=made.product_id,
+    )
+
+
+def _done(visit: Visit) -> tuple[str, str] | None:
+    """What was just done, in words of ours, and to which product, if it is not the shown one."""
+    words = _DONE.get(visit.asked("done"))
+    return (words, visit.asked("of")) if words else None
+
+
+def _named(visit: Visit, name: str) -> str:
+    value = visit.asked(name)
+    if not value:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"The address lacks `{name}`.")
+    return value
+
+
+def _field(form: Form, name: str) -> str:
+    value = form.get(name, "")
+    if not value:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"The form lacks `{name}`.")
+    return value
