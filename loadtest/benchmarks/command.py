@@ -13,6 +13,7 @@ from rich.table import Table
 from loadtest.benchmarks.page import write_page
 from loadtest.benchmarks.result import Result, keep, kept, machine
 from loadtest.benchmarks.stack import a_stack
+from shop.errors import DependencyUnavailable
 
 ALL = "all"
 # In the order of the page. Names are modules of this package, each with `measure`.
@@ -32,10 +33,11 @@ TITLES = {
     "search": "Queries, their constraints and what finds them",
     "calibration": "Do the probabilities come true?",
     "signals": "What a session's signals tell",
+    "gpu": "On a GPU",
     "retail": "Real data: UCI Online Retail",
 }
 _BEFORE_THE_STACK = ("start", "filters")
-_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "signals", "search", "retail")
+_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, "signals", "search", "gpu", "retail")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 
@@ -73,6 +75,10 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
     with a_stack(arguments.state_dir):
         results += [_run(name, arguments) for name in TITLES if name not in _WITHOUT_THE_STACK]
     results += [_run(name, arguments) for name in ("search", "signals")]
+    try:
+        results.append(_run("gpu", arguments))
+    except DependencyUnavailable as error:
+        sys.stderr.write(f"gpu is left out: {error}\n")
     if arguments.retail_data is None:
         sys.stderr.write("retail is left out: it needs --retail-data DIR\n")
     else:
