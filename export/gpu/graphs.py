@@ -16,11 +16,19 @@ _WARM_UPS = 3  # libraries allocate and choose algorithms in the first calls, no
 class GraphedCall:
     """`call` as one launch for inputs of these shapes."""
 
-    def __init__(self, call: Callable[..., Any], example: Sequence[Tensor]) -> None:
-        """Raises ValueError where the inputs are not on a CUDA device: nothing else has graphs."""
+    def __init__(
+        self, call: Callable[..., Any], example: Sequence[Tensor], *, shared: Sequence[int] = ()
+    ) -> None:
+        """`shared`: positions of inputs that are read where they lie, and never copied: filters.
+
+        Raises ValueError where the inputs are not on a CUDA device: nothing else has graphs.
+        """
         if not all(tensor.is_cuda for tensor in example):
             raise ValueError("CUDA graphs need their inputs on a CUDA device")
-        self._inputs = [tensor.clone() for tensor in example]
+        self._shared = frozenset(shared)
+        self._inputs = [
+            tensor if at in self._shared else tensor.clone() for at, tensor in enumerate(example)
+        ]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream), torch.inference_mode():
@@ -32,9 +40,15 @@ class GraphedCall:
             self._outputs = call(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Any:
-        """The outputs; the next call overwrites them, so clone what is to be kept."""
-        for mine, given in zip(self._inputs, inputs, strict=True):
-            if mine.data_ptr() != given.data_ptr():
-                mine.copy_(given, non_blocking=True)
+        """The outputs; the next call overwrites them, so clone what is to be kept.
+
+        Raises ValueError for a shared input that is another one than was recorded.
+        """
+        for at, (mine, given) in enumerate(zip(self._inputs, inputs, strict=True)):
+            if mine.data_ptr() == given.data_ptr():
+                continue
+            if at in self._shared:
+                raise ValueError(f"input {at} is shared: record a graph for each of its values")
+            mine.copy_(given, non_blocking=True)
         self._graph.replay()
         return self._outputs

@@ -1,6 +1,6 @@
 """Ranking: the steps of the GPU benchmark that are about the models and the whole chain."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from export.gpu.timing import on_device, seen_by_caller
 
 _INPUT_SETS = 16  # of a batch of 1 a few kilobytes each; the tables are what fills the cache
 _CHECKED_BATCH = 8
+_CLOSED = 5  # position of the filter among a chain's inputs
 
 
 def right_models(plan: Plan, report: Report) -> None:
@@ -48,7 +49,7 @@ def right_chain(plan: Plan, report: Report) -> None:
         check = check_chain(f"chain, batch {batch}", run, shop, search, recorded)
         report.checked(check, f"chain_{batch}")
         if plan.on_gpu:
-            graph = GraphedCall(run, recorded)
+            graph = GraphedCall(run, recorded, shared=[_CLOSED])
             check = check_chain(f"chain in a graph, batch {batch}", graph, shop, search, other)
             report.checked(check, f"chain_{batch}_graph")
 
@@ -122,7 +123,7 @@ def _timed_form(
     search = _search_for(shop, plan, batch)
     sets = [_chain_inputs(shop, search, batch, at) for at in range(_INPUT_SETS)]
     engine = make_engine(_chain(shop, search), way, precision, sets[0])
-    run = _graphed(plan, engine, sets[0])
+    run = _graphed(plan, engine, sets[0], shared=[_CLOSED])
     check = check_chain(what, run, shop, search, sets[-1], precision=precision)
     if not report.checked(check, key):
         return None
@@ -146,9 +147,12 @@ def _models(
 
 
 def _graphed(
-    plan: Plan, engine: Callable[..., Any], inputs: tuple[Tensor, ...]
+    plan: Plan,
+    engine: Callable[..., Any],
+    inputs: tuple[Tensor, ...],
+    shared: Sequence[int] = (),
 ) -> Callable[..., Any]:
-    return GraphedCall(engine, inputs) if plan.on_gpu else engine
+    return GraphedCall(engine, inputs, shared=shared) if plan.on_gpu else engine
 
 
 def _chain(shop: Shop, search: ExactSearch) -> Chain:

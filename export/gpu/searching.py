@@ -109,7 +109,7 @@ def _ready(
 ) -> Callable[..., Any]:
     form = make()
     if on_gpu:
-        return GraphedCall(form, example)
+        return GraphedCall(form, example, shared=[1])  # the filter
 
     def run(*inputs: Tensor) -> Any:
         with torch.inference_mode():
