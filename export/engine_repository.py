@@ -20,11 +20,19 @@ from export.quality_gate import Fidelity, check_fidelity, fidelity
 from export.quantised_graph import quantised_graph
 from export.samples import Inputs
 from export.tensorrt import BuildLog, BuildOptions, EnginePrecision, build_engine, profile_at
+from serving.triton.repository import CONFIG, MODEL
 from shop.engine_record import RECORD, EngineEntry, EngineRecord, read_record
 from shop.errors import ReleaseRejected
 from shop.features import FeatureSchema
-from shop.release import Manifest
-from shop.tensors import CANDIDATE_BUCKETS, RANKER, ModelSpec, ranker_spec, user_tower_spec
+from shop.release import TEXT_ENCODER_CONFIG_FILE, TEXT_ENCODER_FILE, Manifest, check_file
+from shop.tensors import (
+    CANDIDATE_BUCKETS,
+    RANKER,
+    TEXT_ENCODER,
+    ModelSpec,
+    ranker_spec,
+    user_tower_spec,
+)
 
 TIMING_CACHE = "timing.cache"
 _CALIBRATED_ON, _BATCH = 64, 8  # samples; the rest is what parity is measured on
@@ -58,6 +66,7 @@ def add_engines(job: EngineJob, run: Run) -> list[EngineEntry]:
     ]
     for entry, plan, log in built:
         put_engine(job, entry, plan, log)
+    put_text_encoder(job)
     return [entry for entry, _, _ in built]
 
 
@@ -73,7 +82,22 @@ def put_engine(job: EngineJob, entry: EngineEntry, plan: bytes, log: str) -> Non
     record = EngineRecord(job.manifest.release, job.manifest.version, (*others, entry))
     _write(folder / RECORD, record.signed(job.key).to_json().encode())
     config = gpu_model_config(entry.model, job.schema, (*others, entry))
-    _write(job.repository / entry.model / "config.pbtxt", config.encode())
+    _write(job.repository / entry.model / CONFIG, config.encode())
+
+
+def put_text_encoder(job: EngineJob) -> None:
+    """A searchable release's text encoder as it is, in ONNX: 0.1 ms of CPU is worth no engine."""
+    if not job.manifest.has_model(TEXT_ENCODER):
+        return
+    folder = job.repository / TEXT_ENCODER / str(job.manifest.version)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, target in (
+        (TEXT_ENCODER_FILE, folder / MODEL),
+        (TEXT_ENCODER_CONFIG_FILE, job.repository / TEXT_ENCODER / CONFIG),
+    ):
+        content = (job.release_folder / name).read_bytes()
+        check_file(job.manifest, name, len(content), hashlib.sha256(content).hexdigest())
+        _write(target, content)
 
 
 def _engines_there(job: EngineJob, folder: Path) -> tuple[EngineEntry, ...]:

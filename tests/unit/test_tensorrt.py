@@ -1,5 +1,6 @@
 """TensorRT without a builder: profiles, keys, flags, records, configurations and the gate."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from export.engine_repository import EngineJob, put_engine
+from export.engine_repository import EngineJob, put_engine, put_text_encoder
 from export.gpu.drawn import a_schema
 from export.gpu_config import gpu_model_config
 from export.quality_gate import check_fidelity, fidelity, ndcg
@@ -26,7 +27,7 @@ from serving.triton.model_requests import equal_shapes, within_batch
 from serving.triton.named_engine import NamedEngine, profile_of
 from shop.engine_record import RECORD, EngineEntry, EngineRecord, read_record
 from shop.errors import DependencyUnavailable, ReleaseRejected
-from shop.release import Manifest
+from shop.release import TEXT_ENCODER_CONFIG_FILE, TEXT_ENCODER_FILE, FileEntry, Manifest
 from shop.tensors import CANDIDATE_BUCKETS, RANKER, USER_TOWER, ranker_spec, user_tower_spec
 
 SCHEMA = a_schema()
@@ -222,6 +223,26 @@ def test_engines_of_two_architectures_share_a_repository(tmp_path: Path) -> None
     assert ENTRY.file not in text
     with pytest.raises(ReleaseRejected, match="engines of r0003-x"):
         put_engine(replace(job, manifest=replace(manifest, release="r0003-y")), ENTRY, b"", "")
+
+
+def test_a_searchable_release_brings_its_text_encoder_along_as_it_is(tmp_path: Path) -> None:
+    model, config = b"a graph", b"a configuration"
+    contents = {TEXT_ENCODER_FILE: model, TEXT_ENCODER_CONFIG_FILE: config}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    files = {
+        name: FileEntry(len(content), hashlib.sha256(content).hexdigest())
+        for name, content in contents.items()
+    }
+    manifest = Manifest("r0003-x", 3, 0, "s", files, {})
+    job = EngineJob(tmp_path, manifest, SCHEMA, {}, tmp_path / "engines", "fp16", KEY)
+    put_text_encoder(job)
+    folder = tmp_path / "engines" / "text_encoder"
+    assert (folder / "3" / "model.onnx").read_bytes() == model
+    assert (folder / "config.pbtxt").read_bytes() == config
+    (tmp_path / TEXT_ENCODER_FILE).write_bytes(b"b graph")
+    with pytest.raises(ReleaseRejected, match="damaged"):
+        put_text_encoder(job)
 
 
 def test_requests_are_grouped_by_shape_and_never_beyond_what_an_engine_bears() -> None:
