@@ -9,14 +9,13 @@ Shapes: B requests, K candidates, H heads.
 from torch import Tensor, nn
 
 from export.gpu.live_values import LiveValues
-from export.gpu.search import ExactSearch
 
 
 class Chain(nn.Module):
-    """Everything of a request that is arithmetic."""
+    """A request's arithmetic. `search` is an `ExactSearch`, or a form of one."""
 
     def __init__(
-        self, tower: nn.Module, search: ExactSearch, values: LiveValues, ranker: nn.Module
+        self, tower: nn.Module, search: nn.Module, values: LiveValues, ranker: nn.Module
     ) -> None:
         super().__init__()
         self.tower, self.search, self.values, self.ranker = tower, search, values, ranker

@@ -1,6 +1,7 @@
 """Plan: how much one run of the GPU benchmark checks and times."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -9,7 +10,8 @@ from export.gpu.engines import Precision, Way
 CANDIDATES = 500
 
 ModelForm = tuple[Way, Precision]
-ChainForm = tuple[Way, Precision, int]  # the last is the batch
+ChainWay = Way | Literal["kernel"]  # kernel: eager, but for the search by our own kernel
+ChainForm = tuple[ChainWay, Precision, int]  # the last is the batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ def gpu_plan(*, seed: int, within_s: float) -> Plan:
             ("aot", "bf16"),
         ),
         chain_forms=(
+            ("kernel", "fp32", 1),
+            ("kernel", "bf16", 1),
             *plain,
             ("compile", "bf16", 1),
             ("compile", "bf16", 256),

@@ -122,7 +122,9 @@ def _timed_form(
     key, what = f"chain_{way}_{precision}_b{batch}", f"chain, {way} {precision}, batch {batch}"
     search = _search_for(shop, plan, batch)
     sets = [_chain_inputs(shop, search, batch, at) for at in range(_INPUT_SETS)]
-    engine = make_engine(_chain(shop, search), way, precision, sets[0])
+    by_kernel = way == "kernel"
+    chain = _chain(shop, search, by_kernel=by_kernel)
+    engine = make_engine(chain, "eager" if by_kernel else way, precision, sets[0])
     run = _graphed(plan, engine, sets[0], shared=[_CLOSED])
     check = check_chain(what, run, shop, search, sets[-1], precision=precision)
     if not report.checked(check, key):
@@ -155,8 +157,13 @@ def _graphed(
     return GraphedCall(engine, inputs, shared=shared) if plan.on_gpu else engine
 
 
-def _chain(shop: Shop, search: ExactSearch) -> Chain:
-    return Chain(shop.tower, search, shop.values, shop.ranker).eval()
+def _chain(shop: Shop, search: ExactSearch, *, by_kernel: bool = False) -> Chain:
+    form: nn.Module = search
+    if by_kernel:
+        from export.gpu.row_scores import KernelSearch  # needs the compiler of CUDA builds
+
+        form = KernelSearch(search)
+    return Chain(shop.tower, form, shop.values, shop.ranker).eval()
 
 
 def _search_for(shop: Shop, plan: Plan, batch: int) -> ExactSearch:

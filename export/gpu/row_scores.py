@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.gpu.search import ExactSearch
 
@@ -81,3 +81,16 @@ def fused_search(search: ExactSearch, user_1D: Tensor, closed_P: Tensor) -> tupl
     top = inside.flatten().topk(min(search.taken, inside.numel()), sorted=False)
     rows = groups[top.indices // search.group] * search.group + top.indices % search.group
     return search.scored_again(user_1D.float(), rows[None], top.values[None])
+
+
+class KernelSearch(nn.Module):
+    """An `ExactSearch` by the kernel: for a batch of one and filters [P]."""
+
+    def __init__(self, search: ExactSearch) -> None:
+        super().__init__()
+        self.search = search
+
+    def forward(self, user_1D: Tensor, closed_P: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows [1, K] and cosines [1, K], as the search's own."""
+        with torch.autocast(user_1D.device.type, enabled=False):
+            return fused_search(self.search, user_1D, closed_P)

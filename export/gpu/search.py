@@ -105,8 +105,8 @@ class ExactSearch(nn.Module):
 
     def _scores(self, user_BD: Tensor, part: slice) -> Tensor:
         table_CD, scale_C = self.scores_PD[part], self.scale_P[part]
-        if user_BD.shape[0] <= _SUMMED_BATCH:
-            # One fused pass that reads the table as it is stored, where this is compiled.
+        if user_BD.shape[0] <= _SUMMED_BATCH and torch.compiler.is_compiling():
+            # Compiled, this is one pass over the table as stored; else it would be written out.
             raw_BC = (table_CD.float()[None] * user_BD[:, None]).sum(dim=-1)
         elif self.storage == "fp32":
             raw_BC = user_BD @ table_CD.T
