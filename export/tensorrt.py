@@ -36,7 +36,6 @@ _FLAGS: Mapping[str, tuple[str, ...]] = {
 }
 _NEEDS = {"bf16": (9, 0), "fp8": (9, 0)}  # TensorRT
 _STRONGLY_TYPED = (11, 0)  # from here on a graph's own types decide, and the flags are gone
-# The largest length's profile is last: Triton takes profiles by number.
 _OPTIMUM_BATCH_SHARE = 0.25
 _WORKSPACE_BYTES = 2 << 30
 _MISSING = (

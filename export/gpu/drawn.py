@@ -8,7 +8,6 @@ Shapes: R catalogue rows, D vector size, T history, K neighbours of each.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,18 +92,6 @@ def unit_vectors(row_count: int, size: int, device: torch.device, *, seed: int) 
     items = nn.functional.normalize(items, dim=-1)
     items[0] = 0.0
     return items
-
-
-def trained_models(folder: Path, device: torch.device) -> tuple[nn.Module, nn.Module, Any]:
-    """Tower, ranker and schema of a model folder, as they are exported."""
-    import json
-
-    from training.models.ranker import load_serving_ranker
-    from training.models.two_tower import load_user_tower
-
-    schema = FeatureSchema.from_json(json.loads((folder / "schema.json").read_text()))
-    tower = load_user_tower(folder).to(device).eval()
-    return tower, load_serving_ranker(folder).to(device).eval(), schema
 
 
 def draw_inputs(

@@ -7,7 +7,7 @@ exponentials and sums in float32, so that a fp16 softmax over masked entries can
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -123,8 +123,3 @@ def _as_float32(answer: Any) -> Any:
     if isinstance(answer, tuple):
         return tuple(_as_float32(part) for part in answer)
     return answer.float() if answer.is_floating_point() else answer
-
-
-def no_gradient() -> Any:
-    """For loops that call several engines: one context instead of one for each call."""
-    return torch.inference_mode() if not torch.is_inference_mode_enabled() else nullcontext()
