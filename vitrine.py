@@ -221,16 +221,18 @@ def run(arguments: argparse.Namespace) -> int:
     from serving.stack import up
     from serving.stack.folder import StateFolder
     from serving.stack.local import plan_local
-    from serving.stack.profile import check_profile
+    from serving.stack.profile import check_profile, faiss_has_gpu
 
-    check_profile(arguments.profile)
     folder = StateFolder(arguments.state_dir.absolute())
     settings = load_settings(arguments.settings)
+    on_gpu = arguments.profile == "gpu"
+    check_profile(arguments.profile, settings, faiss_has_gpu=on_gpu and faiss_has_gpu())
     module = (sys.executable, "-m")
     prepared_file = folder.run / "prepared.json"
     prepare = [*module, "export.prepare", "--state-dir", str(folder.root)]
     prepare += ["--result", str(prepared_file)]
     again = [*module, "vitrine", "up", "--state-dir", str(folder.root)]
+    again += ["--profile", arguments.profile]
     for words in _passed_on(arguments):
         prepare += words
         again += words
@@ -252,7 +254,8 @@ def run(arguments: argparse.Namespace) -> int:
         again=tuple(again),
         first_answer=first_answer,
         profile=arguments.profile,
-        environment=dict(os.environ),
+        # A variable that says otherwise has the last word.
+        environment=({"VITRINE_GPU__INDEX": "gpu"} if on_gpu else {}) | dict(os.environ),
     )
     if arguments.detach:
         return up.bring_up_detached(folder, composition, first_answer=arguments.first_answer)

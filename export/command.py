@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -27,7 +28,11 @@ from serving.triton.status import STATUS_FILE
 from shop.errors import NotFound
 from shop.release import Manifest
 
+if TYPE_CHECKING:
+    from export.tensorrt import EnginePrecision
+
 REPOSITORY = "model_repository"  # in the state folder
+ENGINES = "engines"  # likewise
 RELEASE_KEY = "release.key"  # in its keys
 
 
@@ -45,6 +50,18 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         "--snapshot", type=Path, metavar="DIR", help="what it learnt from (the one of its name)"
     )
     parser.add_argument("--promote", action="store_true", help="make it the active release")
+    parser.add_argument(
+        "--profile",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="gpu: also engines for this machine's GPU, into engines/ of the state folder",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "tf32", "fp16", "bf16", "int8", "fp8"),
+        default="fp16",
+        help="of the engines (fp16); refused where it costs more than 0.5 %% of NDCG",
+    )
     parser.add_argument("--json", action="store_true", help="print the manifest")
 
 
@@ -54,6 +71,10 @@ def run_export(arguments: argparse.Namespace) -> int:
 
     state = StateFolder(arguments.state_dir)
     key = read_or_create_key(state.keys / RELEASE_KEY)
+    if arguments.profile == "gpu":
+        from export.tensorrt import key_for_here
+
+        key_for_here("any", arguments.precision)  # before minutes of work: can it be built here?
     model = _folder(arguments.model, state.models)
     snapshot = _folder(arguments.snapshot or Path(model.name), state.snapshots)
     with _bar() as bar:
@@ -65,6 +86,8 @@ def run_export(arguments: argparse.Namespace) -> int:
             key=key,
             progress=lambda step, share: bar.update(task, description=step, completed=share),
         )
+    if arguments.profile == "gpu":
+        _add_engines(manifest, model, snapshot, state, key, arguments.precision)
     if arguments.promote:
         promote(manifest.release, shelf_of(state.root), key)
     if arguments.json:
@@ -72,6 +95,27 @@ def run_export(arguments: argparse.Namespace) -> int:
     else:
         _show_export(manifest, is_current=arguments.promote)
     return 0
+
+
+def _add_engines(
+    manifest: Manifest,
+    model: Path,
+    snapshot: Path,
+    state: StateFolder,
+    key: bytes,
+    precision: "EnginePrecision",
+) -> None:
+    from export.engine_repository import EngineJob, add_engines
+    from export.engine_run import engine_answer
+    from export.release import samples_of
+
+    schema, samples = samples_of(model, snapshot, state.releases / manifest.release)
+    folder, repository = state.releases / manifest.release, state.root / ENGINES
+    job = EngineJob(folder, manifest, schema, samples, repository, precision, key)
+    for entry in add_engines(job, engine_answer):
+        sys.stderr.write(
+            f"{entry.file}: ‖Δ‖/‖ref‖ {entry.relative_error:.1e}, NDCG loss {entry.ndcg_loss:.2%}\n"
+        )
 
 
 def configure_promote(parser: argparse.ArgumentParser) -> None:

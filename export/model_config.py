@@ -79,30 +79,33 @@ def model_config(spec: ModelSpec, batching: Batching, free_lengths: tuple[int, .
             f"max_batch_size: {batching.max_batch_size}",
             "# What lies in the repository is served; promotion puts versions in and out.",
             "version_policy { all {} }",
-            *(f"input [{_tensor(tensor)}]" for tensor in spec.inputs),
-            *(f"output [{_tensor(tensor)}]" for tensor in spec.outputs),
+            *(f"input [{tensor_text(tensor)}]" for tensor in spec.inputs),
+            *(f"output [{tensor_text(tensor)}]" for tensor in spec.outputs),
             f"instance_group [{{ kind: KIND_AUTO count: {batching.instance_count} }}]",
-            *_dynamic_batching(batching),
+            *dynamic_batching(batching),
             "# On CPU; a request is parallel to others, not in itself.",
             'parameters { key: "intra_op_thread_count" value { string_value: "1" } }',
             'parameters { key: "inter_op_thread_count" value { string_value: "1" } }',
-            *(line for length in free_lengths for line in _warm_up(spec, length)),
+            *(line for length in free_lengths for line in warm_up_text(spec, length)),
             "",
         )
     )
 
 
-def _tensor(tensor: TensorSpec) -> str:
+def tensor_text(tensor: TensorSpec) -> str:
+    """One input or output."""
     return f'{{ name: "{tensor.name}" data_type: TYPE_{tensor.dtype} dims: {list(tensor.shape)} }}'
 
 
-def _dynamic_batching(batching: Batching) -> tuple[str, ...]:
+def dynamic_batching(batching: Batching) -> tuple[str, ...]:
+    """How requests are gathered."""
     # No queue policy here, neither size nor timeout: with any, Triton 2.51 loses a wake-up now and
     # then and the queue stands still for half a second. Callers bound what they have in flight.
     return (f"dynamic_batching {{ max_queue_delay_microseconds: {batching.queue_delay_us} }}",)
 
 
-def _warm_up(spec: ModelSpec, length: int) -> tuple[str, ...]:
+def warm_up_text(spec: ModelSpec, length: int) -> tuple[str, ...]:
+    """One request of zeros in this length."""
     return (
         "model_warmup {",
         f'  name: "length {length}"',

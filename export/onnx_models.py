@@ -85,11 +85,20 @@ def check_parity(module: torch.nn.Module, spec: ModelSpec, path: Path, inputs: I
     return parity
 
 
+def answer_of(graph: bytes, spec: ModelSpec, inputs: Inputs) -> NDArray[np.float32]:
+    """The one output of a graph in memory, on one thread."""
+    return _runner(graph, spec)(inputs)
+
+
 def onnx_runner(path: Path, spec: ModelSpec) -> Callable[[Inputs], NDArray[np.float32]]:
     """Answers inputs with the graph's one output, on one thread."""
+    return _runner(path, spec)
+
+
+def _runner(graph: Path | bytes, spec: ModelSpec) -> Callable[[Inputs], NDArray[np.float32]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in spec.outputs]
 
     def run(inputs: Inputs) -> NDArray[np.float32]:

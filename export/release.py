@@ -20,12 +20,13 @@ from export.histories import write_histories
 from export.index import build_index
 from export.model_config import model_configs, text_encoder_config
 from export.onnx_models import check_parity, onnx_runner, write_onnx
-from export.samples import Samples, draw_samples
+from export.samples import Inputs, Samples, draw_samples
 from export.search import add_search, has_encoder
 from export.source_tables import build_source_tables
 from serving.adapters.release_files import check_files, file_sha256, load_tables
 from serving.adapters.source_files import write_source_tables
 from shop.errors import ReleaseRejected
+from shop.features import FeatureSchema
 from shop.release import (
     CATALOGUE_FILE,
     HISTORIES_FILE,
@@ -88,6 +89,23 @@ def export_release(
             shutil.rmtree(part, ignore_errors=True)
             raise
     return manifest
+
+
+def samples_of(
+    model_folder: Path, snapshot_folder: Path, release_folder: Path
+) -> tuple[FeatureSchema, Inputs]:
+    """Real inputs of both models, the user vector among them, for proving other forms of them."""
+    schema = read_schema(model_folder)
+    samples = draw_samples(
+        load_snapshot(snapshot_folder),
+        schema,
+        read_neighbours(model_folder),
+        count=_SAMPLE_COUNT,
+        rng=np.random.default_rng(1),
+    )
+    spec = user_tower_spec(schema)
+    vectors = onnx_runner(release_folder / USER_TOWER_FILE, spec)(samples.shoppers)
+    return schema, samples.shoppers | samples.candidates | {"user_vector": vectors}
 
 
 def next_version(releases_root: Path) -> int:

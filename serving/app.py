@@ -30,6 +30,7 @@ from serving.deployments import (
     SERVICER_FUNCTIONS,
     DoorGateway,
     gateway_application,
+    replica_resources,
     serve_environment,
 )
 from serving.gateway import Gateway
@@ -40,6 +41,7 @@ from serving.settings import DoorSettings, Settings
 from serving.settings_reader import load_settings
 from serving.stack.folder import StateFolder
 from serving.stack.ports import free_port, is_free
+from serving.stack.profile import visible_gpus
 from serving.stack.served import says_it_serves
 from serving.tls import check_certificates, with_absolute_files
 from shop.errors import SettingsRejected, VitrineError
@@ -185,7 +187,7 @@ def _start_ray(
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         ray.init(
             num_cpus=settings.door.replicas + 1,  # room for a replica that takes over
-            num_gpus=0,
+            num_gpus=len(visible_gpus()) if settings.gpu.index == "gpu" else 0,
             include_dashboard=False,
             object_store_memory=settings.ray.object_store_mb * _MEGABYTE,
             _node_ip_address="127.0.0.1",
@@ -214,7 +216,9 @@ def _last_line(error: BaseException) -> str:
 def _deploy(gateway: type[Gateway], settings: Settings) -> None:
     from ray import serve as ray_serve
 
-    application = gateway_application(gateway, settings.door, settings)
+    application = gateway_application(
+        gateway, settings.door, settings, resources=replica_resources(settings)
+    )
     try:
         ray_serve.run(application, name=APPLICATION, route_prefix="/")
     except RuntimeError as error:

@@ -5,7 +5,9 @@ What Serve reads from the environment is decided here and set by `app.py` before
 
 import gc
 import logging
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -174,7 +176,18 @@ def _sharing_its_port(server_class: Any) -> Any:
     return SharingServer
 
 
-def gateway_application(gateway: type, door: DoorSettings, *arguments: Any) -> Any:
+def replica_resources(settings: Settings) -> dict[str, float]:
+    """What Ray sets aside for one replica; a GPU only where the index lies on one."""
+    gpu = {"num_gpus": settings.gpu.share} if settings.gpu.index == "gpu" else {}
+    return {"num_cpus": 1, **gpu}
+
+
+def gateway_application(
+    gateway: type,
+    door: DoorSettings,
+    *arguments: Any,
+    resources: Mapping[str, float] = MappingProxyType({"num_cpus": 1}),
+) -> Any:
     """The Serve application of a gateway class, made with `arguments` in each replica."""
     from ray import serve
 
@@ -188,6 +201,6 @@ def gateway_application(gateway: type, door: DoorSettings, *arguments: Any) -> A
         graceful_shutdown_wait_loop_s=0.1,
         health_check_period_s=2.0,
         health_check_timeout_s=10.0,
-        ray_actor_options={"num_cpus": 1},
+        ray_actor_options=dict(resources),
         logging_config={"enable_access_log": False},  # the gateway writes a fuller line itself
     ).bind(*arguments)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from serving.adapters.business import open_business_systems
 from serving.adapters.faiss import FaissIndex, load_index
+from serving.adapters.faiss_gpu import GpuIndex, GpuLimits, load_gpu_index
 from serving.adapters.feeds import GrpcCalendar, GrpcCompetitors, GrpcDemand
 from serving.adapters.history_store import HistoryStore
 from serving.adapters.release_files import (
@@ -143,15 +144,21 @@ class Releases:
             cache=self._cache,
         )
 
-    def _read(self, folder: Path) -> tuple[ReleaseTables, FaissIndex, str, ReleaseSearch | None]:
+    def _read(
+        self, folder: Path
+    ) -> tuple[ReleaseTables, FaissIndex | GpuIndex, str, ReleaseSearch | None]:
         manifest = verify_release(folder, self._key)
         tables = load_tables(folder, manifest)
-        index = load_index(
-            folder,
-            manifest,
-            row_count=tables.catalogue.product_count + 1,
-            vector_size=tables.schema.vector_size,
-        )
+        rows, size = tables.catalogue.product_count + 1, tables.schema.vector_size
+        gpu = self._settings.gpu
+        index: FaissIndex | GpuIndex
+        if gpu.index == "gpu":
+            limits = GpuLimits(gpu.reserve_mb << 20, gpu.max_batch)
+            index = load_gpu_index(
+                folder, manifest, row_count=rows, vector_size=size, limits=limits
+            )
+        else:
+            index = load_index(folder, manifest, row_count=rows, vector_size=size)
         searching = load_search(folder, manifest, tables.catalogue)
         logger.info("loaded %s", tables.release)
         _take_in(self._histories, folder, manifest.snapshot)

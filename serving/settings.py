@@ -120,6 +120,23 @@ class TritonSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuSettings:
+    """What the door's replicas do with a GPU; engines are Triton's. docs/operations.md"""
+
+    index: Literal["cpu", "gpu"] = "cpu"  # `vitrine up --profile gpu` sets gpu
+    # Of one GPU, for each replica, as Ray counts: it limits how many share one, not their memory.
+    # Room for a replica that takes over must be left: 2 replicas want at most a third each.
+    share: float = 0.25
+    reserve_mb: int = 1024  # of device memory, left to engines beside the index
+    max_batch: int = 64  # searches at once; none waits for company
+
+    def __post_init__(self) -> None:
+        _require(0 < self.share <= 1, "share: must be above 0, at most 1")
+        _require(self.reserve_mb >= 0, "reserve_mb: must not be negative")
+        _require(self.max_batch >= 1, "max_batch: must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
 class BusinessSettings:
     """Where the shop's own systems are."""
 
@@ -191,6 +208,7 @@ class Settings:
     door: DoorSettings = field(default_factory=DoorSettings)
     ray: RaySettings = field(default_factory=RaySettings)
     triton: TritonSettings = field(default_factory=TritonSettings)
+    gpu: GpuSettings = field(default_factory=GpuSettings)
     business: BusinessSettings = field(default_factory=BusinessSettings)
     feeds: FeedSettings = field(default_factory=FeedSettings)
     recommend: RecommendSettings = field(default_factory=RecommendSettings)

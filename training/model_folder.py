@@ -3,9 +3,7 @@
 Shapes: P products, R = P + 1 catalogue rows, D vector size, K neighbours.
 """
 
-import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +26,16 @@ from shop.release import (
 )
 from shop.scoring import HEADS
 from training.data.snapshot import Snapshot
+from training.model_files import METRICS_FILE as METRICS_FILE
+from training.model_files import RANKER_CONFIG as RANKER_CONFIG
+from training.model_files import RANKER_WEIGHTS as RANKER_WEIGHTS
+from training.model_files import TEXT_ENCODER_WEIGHTS as TEXT_ENCODER_WEIGHTS
+from training.model_files import TWO_TOWER_CONFIG as TWO_TOWER_CONFIG
+from training.model_files import TWO_TOWER_WEIGHTS as TWO_TOWER_WEIGHTS
+from training.model_files import read_json as read_json
+from training.model_files import write_json as write_json
+from training.model_files import write_whole as write_whole
 
-TWO_TOWER_WEIGHTS, TWO_TOWER_CONFIG = "two_tower.pt", "two_tower.json"
-RANKER_WEIGHTS, RANKER_CONFIG = "ranker.pt", "ranker.json"
-TEXT_ENCODER_WEIGHTS = "text_encoder.pt"
-METRICS_FILE = "metrics.json"
 _CATALOGUE_COLUMNS = ("product_id", "title", "category", "brand", *SPECIFICATION)
 _LABEL_OF_HEAD = {head: f"events_{head}" for head in HEADS}
 
@@ -139,28 +142,6 @@ def read_metrics(folder: Path) -> dict[str, float]:
     if not (folder / METRICS_FILE).exists():
         return {}
     return {str(k): float(v) for k, v in read_json(folder / METRICS_FILE).items()}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises NotFound if the file does not exist."""
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise NotFound(f"{path} does not exist; train first") from error
-    return raw
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then move it there: a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    write(part)
-    os.replace(part, path)
-
-
-def write_json(path: Path, raw: Mapping[str, Any]) -> None:
-    """`read_json` reads it back; written whole."""
-    write_whole(path, lambda part: part.write_text(json.dumps(raw, indent=2) + "\n"))
 
 
 def _write_npz(path: Path, **arrays: NDArray[Any]) -> None:

@@ -15,6 +15,7 @@ from loadtest.benchmarks.page import write_page
 from loadtest.benchmarks.result import Result, keep, kept, machine
 from loadtest.benchmarks.stack import a_stack
 from loadtest.peers.contestants import PEERS, PEERS_PYTHON
+from shop.errors import DependencyUnavailable
 
 ALL = "all"
 # In the order of the page. Names are modules of this package, each with `measure`.
@@ -43,11 +44,12 @@ TITLES = {
     "signals": "What a session's signals tell",
     "validators": "Texts held to their facts",
     "writer": "Descriptions written: tokens a second",
+    "gpu": "On a GPU",
     "retail": "Real data: UCI Online Retail",
 }
 _BEFORE_THE_STACK = ("start", "filters", "validators")
 _AFTER_THE_STACK = ("ann", "scale", "search", "signals", "writer")
-_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, *_AFTER_THE_STACK, "retail", "peers")
+_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, *_AFTER_THE_STACK, "gpu", "retail", "peers")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 
@@ -102,6 +104,10 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
         results.append(_run("peers", arguments))
     else:
         sys.stderr.write("peers is left out: `python3 scripts/bootstrap.py --peers` makes them\n")
+    try:
+        results.append(_run("gpu", arguments))
+    except DependencyUnavailable as error:
+        sys.stderr.write(f"gpu is left out: {error}\n")
     if arguments.retail_data is None:
         sys.stderr.write("retail is left out: it needs --retail-data DIR\n")
     else:

@@ -228,6 +228,14 @@ def load_index(
 
     Raises ReleaseRejected if they are not, or if it was built for another catalogue or model.
     """
+    index, vectors = read_index(folder, manifest, (row_count, vector_size), file)
+    return FaissIndex(index) if isinstance(index, faiss.IndexFlat) else FaissIndex(index, vectors)
+
+
+def read_index(
+    folder: Path, manifest: Manifest, shape: tuple[int, int], file: str
+) -> tuple[Any, NDArray[np.float32]]:
+    """FAISS's own index, and the vectors [R, D] of all rows. Raises as `load_index`."""
     try:
         raw = (folder / file).read_bytes()
         check_file(manifest, file, len(raw), hashlib.sha256(raw).hexdigest())
@@ -237,14 +245,13 @@ def load_index(
         raise ReleaseRejected(f"{manifest.release}: {file} cannot be read: {error}") from error
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise ReleaseRejected(f"{manifest.release}: {file} does not rank by inner product")
-    if (index.ntotal, index.d) != (row_count, vector_size):
+    if (index.ntotal, index.d) != shape:
         raise ReleaseRejected(
             f"{manifest.release}: {file} holds {index.ntotal} rows of {index.d} numbers,"
-            f" the tables need {row_count} of {vector_size}"
+            f" the tables need {shape[0]} of {shape[1]}"
         )
-    if isinstance(index, faiss.IndexFlat):
-        return FaissIndex(index)
-    return FaissIndex(index, _mapped_vectors(folder, manifest, (row_count, vector_size)))
+    held = stored_vectors(index)
+    return index, _mapped_vectors(folder, manifest, shape) if held is None else held
 
 
 def _mapped_vectors(

@@ -21,8 +21,17 @@ _TRITON = "triton"
 _MEND = "run `make setup`"
 _PROJECT = Path(__file__).resolve().parents[2]
 _OUR_BACKENDS = Path(__file__).resolve().parent / "backends"
-KEY_FILE_VARIABLE = "VITRINE_RELEASE_KEY_FILE"  # read by backends/onnxruntime
-_SHARED_WITH_BACKENDS = ("shop/__init__.py", "shop/errors.py", "shop/release.py")
+KEY_FILE_VARIABLE = "VITRINE_RELEASE_KEY_FILE"  # read by our backends
+_SHARED_WITH_BACKENDS = (
+    "shop/__init__.py",
+    "shop/errors.py",
+    "shop/release.py",
+    "shop/engine_record.py",
+    "serving/__init__.py",
+    "serving/triton/__init__.py",
+    "serving/triton/model_requests.py",
+    "serving/triton/named_engine.py",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ def test_no_file_reads_the_environment_but_settings() -> None:
         "serving/writer_app.py",
         "serving/triton/runtime.py",
         "serving/triton/backends/onnxruntime/model.py",  # Triton's process, not ours: no other way
+        "serving/triton/backends/tensorrt/model.py",
     }
     assert readers <= allowed, f"only settings read the environment: {sorted(readers - allowed)}"
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from shop.features import CANDIDATE_VALUES, CONTEXT_CODES, CONTEXT_VALUES
 from training.calibration import Affine
-from training.model_folder import RANKER_CONFIG, RANKER_WEIGHTS, read_json, write_whole
+from training.model_files import RANKER_CONFIG, RANKER_WEIGHTS, read_json, write_whole
 from training.models.ranker_layers import (
     MATCH_COUNT,
     HeadwiseLinear,

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from shop.errors import NotFound
 from shop.tensors import TEXT_VECTOR_SIZE
 from shop.text_tokens import TOKEN_COUNT
-from training.model_folder import TEXT_ENCODER_WEIGHTS, write_whole
+from training.model_files import TEXT_ENCODER_WEIGHTS, write_whole
 
 
 class TextEncoder(nn.Module):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shop.events import EVENT_CODE_COUNT
-from training.model_folder import TWO_TOWER_CONFIG, TWO_TOWER_WEIGHTS, read_json, write_whole
+from training.model_files import TWO_TOWER_CONFIG, TWO_TOWER_WEIGHTS, read_json, write_whole
 from training.models.ranker_layers import UntoldDropout
 
 _MASKED = -1e9  # not -inf: a shopper without history would average over nothing and become NaN

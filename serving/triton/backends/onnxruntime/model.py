@@ -6,7 +6,7 @@ the same configuration, down to the thread parameters' names, and one thing more
 but the one that the release's signed manifest, lying beside the model, names.
 
 It runs in the stub's own environment (numpy 1, ONNX Runtime) and imports nothing of ours but
-`shop.release`, which `serving.triton.runtime` copies beside it.
+what `serving.triton.runtime` copies beside it.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
+from serving.triton.model_requests import Feed, equal_shapes
 from shop.errors import ReleaseRejected
 from shop.release import MANIFEST, check_file, read_manifest
 
@@ -31,8 +32,6 @@ _RUN_ERRORS = tuple(
     for kind in vars(ort_state).values()
     if isinstance(kind, type) and issubclass(kind, Exception)
 )
-
-Feed = dict[str, Any]
 
 
 class TritonPythonModel:
@@ -56,7 +55,7 @@ class TritonPythonModel:
         """One response per request, in order; equal shapes share one run of the model."""
         feeds = [_feed(request) for request in requests]
         responses: list[Any] = [None] * len(requests)
-        for members in _equal_shapes(feeds):
+        for members in equal_shapes(feeds):
             answers = self._answers([feeds[at] for at in members])
             for at, answer in zip(members, answers, strict=True):
                 responses[at] = answer
@@ -91,15 +90,6 @@ class TritonPythonModel:
 def _feed(request: Any) -> Feed:
     # One walk over the inputs: the helper that looks one up by name makes all of them each time.
     return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-
-
-def _equal_shapes(feeds: list[Feed]) -> list[list[int]]:
-    """Positions of the feeds, those of equal shapes (the batch aside) together."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for at, feed in enumerate(feeds):
-        shapes = tuple(feed[name].shape[1:] for name in feeds[0])
-        groups.setdefault(shapes, []).append(at)
-    return list(groups.values())
 
 
 def _session_options(config: dict[str, Any]) -> Any:

@@ -1,0 +1,1 @@
+"""What needs a GPU. Everything here is skipped, loudly, where there is none."""
