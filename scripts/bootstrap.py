@@ -4,10 +4,10 @@ Makes `.venv` (the application, from requirements/app.lock, and vLLM beside it, 
 requirements/writer.lock), `.triton/server` (Triton itself),
 `.triton/stub` (the environment of Triton's python backend) and the protobuf modules. Each step is
 skipped while its inputs have not changed. `--check` only says what is missing. `--for-tests` also
-sees to Redis, PostgreSQL, Chromium and `.tools` (promtool and checkov, for the Kubernetes manifests),
-`--storefront` builds examples/storefront-node: only tests need these, and set-up goes on without
-them where they cannot be had. `--peers` makes `.peers`, where
-`vitrine bench peers` runs what it compares with.
+sees to Redis, PostgreSQL, Chromium and `.tools` (promtool and checkov, for the Kubernetes
+manifests), `--storefront` builds examples/storefront-node: only tests need these, and set-up goes
+on without them where they cannot be had. `--peers` makes `.peers`, where `vitrine bench peers` runs
+what it compares with.
 
 Package indexes, proxies and caches are pip's own business: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and
 pip.conf are honoured. Where pip would choose the CUDA build of torch and the CPU build is wanted,

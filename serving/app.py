@@ -95,6 +95,7 @@ def serve(
     settings = _with_descriptions_port(settings)
     try:
         with scratch_folder(os.environ) as scratch, running_ray(settings, scratch):
+            _forget_metrics(settings)
             _deploy(gateway, settings)
             _wait_until_warm(settings)
             if ports_file is not None:
@@ -104,6 +105,12 @@ def serve(
             wait_for_the_end_of(parent if die_with_parent else None)
     except KeyboardInterrupt:
         logger.info("stopped")
+
+
+def _forget_metrics(settings: Settings) -> None:
+    """Addresses of replicas that were; each new one tells its own."""
+    for told in StateFolder(settings.state_dir).run.glob("metrics-*"):
+        told.unlink(missing_ok=True)
 
 
 def _check_release(settings: Settings) -> None:

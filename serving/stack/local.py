@@ -4,6 +4,7 @@ What the settings place elsewhere (Triton, the shop's systems) is not started he
 systems are given as an argv, because serving does not know the simulator.
 """
 
+import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -179,8 +180,15 @@ def _triton_addresses(folder: StateFolder, has_triton: bool) -> dict[str, str]:
 
 
 def _door_metrics(folder: StateFolder) -> dict[str, str]:
-    told = folder.metrics_address(rank=0)
-    return {"metrics": f"{told.read_text()}/metrics"} if told.exists() else {}
+    """Of each replica, as far as they have told."""
+    addresses: dict[str, str] = {}
+    for rank in itertools.count():
+        told = folder.metrics_address(rank)
+        if not told.exists():
+            return addresses
+        name = "metrics" if rank == 0 else f"metrics {rank + 1}"
+        addresses[name] = f"{told.read_text()}/metrics"
+    return addresses
 
 
 def door_speaks_tls(folder: StateFolder) -> bool:

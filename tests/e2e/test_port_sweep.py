@@ -1,6 +1,7 @@
 """A stack whose door asks for tokens, and every port of it as a stranger finds it."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import VitrineClient
 from serving.client_calls import read_token
+from serving.console.invitation import ADDRESS as CONSOLE
 from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
 from serving.stack.folder import StackState, StateFolder
@@ -29,9 +31,11 @@ LEARNT = ("world-quick", "snapshots", "models", "releases", "keys", "model_repos
 # as another user can read prices and load models' inputs, and change neither release nor model.
 OPEN_ON_THE_LOOPBACK = {
     "metrics": "figures without ids, for the machine's own Prometheus",
+    "metrics 2": "the same, of the second replica",
     "triton": "inference for the gateway; administration asks for a secret made at each start",
     "triton grpc": "the same, for the supervisor",
     "triton metrics": "figures",
+    CONSOLE: "its log-in page; all else asks for its token (tests/contract/test_console_guard.py)",
     "control": "the simulated shop, which is not there in a real one",
     **dict.fromkeys((*BUSINESS_SYSTEMS, *FEEDS), "simulated here; a real shop has its own"),
 }
@@ -82,8 +86,7 @@ def test_every_port_is_on_the_loopback_or_asks_who_calls(
     guarded: StackState, sockets: list[Listening]
 ) -> None:
     ports = {
-        int(address.partition("/")[0].rpartition(":")[2]): name
-        for name, address in guarded.addresses.items()
+        int(re.findall(r":(\d+)", address)[-1]): name for name, address in guarded.addresses.items()
     }
     found = {each.port for each in sockets}
     assert {port for port, name in ports.items() if name in OPEN_ON_THE_LOOPBACK} <= found
