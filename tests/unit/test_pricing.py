@@ -129,12 +129,15 @@ def any_inputs(draw: st.DrawFn) -> PriceInputs:
 def test_the_properties_below_see_prices_that_change() -> None:
     seen: Counter[Outcome] = Counter()
 
-    @settings(max_examples=200, database=None, derandomize=True)
+    @settings(max_examples=200, database=None)
     @given(any_inputs(), some_limits())
     def look(known: PriceInputs, limits: PriceLimits) -> None:
         seen[suggest_prices(known, limits, METHOD).outcomes[0]] += 1
 
-    look()
+    for _ in range(10):  # a rare outcome may be missing from 200 inputs, hardly from 2,000
+        look()
+        if all(seen[outcome] > 0 for outcome in Outcome):
+            break
     assert seen[Outcome.CHANGE] > 50
     assert all(seen[outcome] > 0 for outcome in Outcome)
 
