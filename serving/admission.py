@@ -55,10 +55,10 @@ def priority_of(placement: str, asked: str | None) -> Priority:
 class AdmissionSettings:
     """How the door holds its promise when too many come at once."""
 
-    # Nine of ten lists are to be back within it; with 50 the slowest hundredth stays below the
-    # promised 100 (tests/unit/test_admission.py simulates it). No page is shed while fewer lists
-    # are under way than `door.concurrent_calls`.
-    target_ms: float = 50.0
+    # Above it for nine of ten lists, lists are shed. In a simulation 50 keeps the slowest hundredth
+    # below the promised 100 (tests/unit/test_admission.py), but on two cores in a slow hour it shed
+    # 2.7 % of 150/s, 100 shed 1 to 4 %, and 200 none: what can still be answered should be.
+    target_ms: float = 200.0
     # Per caller and replica: several times what a replica can answer. A flood ends here; 0: none.
     calls_per_s: float = 2_000.0
     burst_calls: int = 4_000
