@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import grpc
 import grpc.aio
 
-from loadtest.call_log import OK
+from loadtest.call_log import OK, Outcome
 from serving.proto import recommendations_pb2 as pb
 
 SERVICE = "/vitrine.v1.Recommendations"
@@ -40,6 +40,20 @@ class Reply:
     stage_ms: dict[str, float] = field(default_factory=dict)
     products: tuple[str, ...] = ()  # as listed; none of a batch
     token: str = ""
+
+    def outcome(self, kind: str, at_s: float, latency_ms: float, late_ms: float) -> Outcome:
+        """What became of the call that this answers; times as `Outcome` has them."""
+        return Outcome(
+            kind,
+            at_s,
+            latency_ms,
+            late_ms,
+            self.code,
+            self.degraded,
+            self.scored,
+            self.items,
+            self.stage_ms,
+        )
 
 
 class Door(Protocol):

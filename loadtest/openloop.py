@@ -161,19 +161,7 @@ class _Generator:
         late_ms = (loop.time() - due) * 1e3
         reply = await door.ask(number, call, self._plan.timeout_s)
         latency_ms = (loop.time() - due) * 1e3
-        self._outcomes.append(
-            Outcome(
-                call.kind,
-                at_s,
-                latency_ms,
-                late_ms,
-                reply.code,
-                reply.degraded,
-                reply.scored,
-                reply.items,
-                reply.stage_ms,
-            )
-        )
+        self._outcomes.append(reply.outcome(call.kind, at_s, latency_ms, late_ms))
         if call.clicks and reply.products:
             await self._click(door, number, call, reply, counts=at_s >= 0)
 

@@ -99,13 +99,17 @@ def add_door_arguments(parser: argparse.ArgumentParser) -> None:
 
 def door_client(arguments: argparse.Namespace) -> VitrineClient:
     """For the door that was named. Raises NotFound if there is none, or no such file."""
+    tls, token = tls_of(arguments), token_of(arguments.token_file)
+    return VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S, tls=tls, token=token)
+
+
+def tls_of(arguments: argparse.Namespace) -> ClientTls | None:
+    """From the files that were named; None if none was. Raises NotFound if there is no such."""
     files = (arguments.tls_ca, arguments.tls_certificate, arguments.tls_key)
     try:
-        tls = ClientTls.of_files(*files) if any(files) else None
+        return ClientTls.of_files(*files) if any(files) else None
     except OSError as error:
         raise NotFound(f"{error.filename}: {error.strerror}; name a PEM file") from error
-    token = token_of(arguments.token_file)
-    return VitrineClient(door_address(arguments), timeout_s=_TIMEOUT_S, tls=tls, token=token)
 
 
 def token_of(file: Path | None) -> str | None:

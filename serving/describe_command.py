@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving.client_calls import ClientTls, channel_options, our_errors
-from serving.command import add_door_arguments
+from serving.client_calls import authorized, channel_options, our_errors
+from serving.command import add_door_arguments, tls_of, token_of
 from serving.proto import descriptions_pb2 as pb
 from serving.proto import descriptions_pb2_grpc as rpc
 from serving.stack.folder import StateFolder
@@ -89,12 +89,14 @@ def run_review(arguments: argparse.Namespace) -> int:
     with _stub(arguments) as stub:
         if arguments.action == "list":
             found = stub.ListReviews(
-                pb.ListReviewsRequest(page_size=arguments.n), timeout=_TIMEOUT_S
+                pb.ListReviewsRequest(page_size=arguments.n),
+                timeout=_TIMEOUT_S,
+                metadata=_token(arguments),
             )
             _print(arguments, found, lambda console: console.print(_queue(found)))
         elif arguments.action == "versions":
             request = pb.ListVersionsRequest(product_id=arguments.product)
-            kept = stub.ListVersions(request, timeout=_TIMEOUT_S)
+            kept = stub.ListVersions(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
             _print(arguments, kept, lambda console: console.print(_history(kept)))
         else:
             reply = _decide(stub, arguments)
@@ -108,21 +110,21 @@ def _decide(stub: rpc.DescriptionsStub, arguments: argparse.Namespace) -> pb.Dec
     match arguments.action:
         case "approve":
             request = pb.ApproveRequest(version_id=arguments.version, actor=actor)
-            decided = stub.Approve(request, timeout=_TIMEOUT_S)
+            decided = stub.Approve(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
         case "reject":
             request = pb.RejectRequest(
                 version_id=arguments.version, actor=actor, reason=arguments.reason
             )
-            decided = stub.Reject(request, timeout=_TIMEOUT_S)
+            decided = stub.Reject(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
         case "edit":
             text = _page_text(arguments.text)
             request = pb.EditRequest(version_id=arguments.version, actor=actor, text=text)
-            decided = stub.Edit(request, timeout=_TIMEOUT_S)
+            decided = stub.Edit(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
         case _:
             request = pb.RollbackRequest(
                 product_id=arguments.product, version_id=arguments.version, actor=actor
             )
-            decided = stub.Rollback(request, timeout=_TIMEOUT_S)
+            decided = stub.Rollback(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
     reply: pb.DecisionResponse = decided
     return reply
 
@@ -137,12 +139,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _stub(arguments: argparse.Namespace) -> Iterator[rpc.DescriptionsStub]:
     """For the descriptions' door that was named, else of the stack that runs here."""
     address = arguments.address or _running_door(arguments.state_dir)
-    files = (arguments.tls_ca, arguments.tls_certificate, arguments.tls_key)
     options = channel_options(retries=False)
-    try:
-        tls = ClientTls.of_files(*files) if any(files) else None
-    except OSError as error:
-        raise NotFound(f"{error.filename}: {error.strerror}; name a PEM file") from error
+    tls = tls_of(arguments)
     channel = (
         grpc.insecure_channel(address, options=options)
         if tls is None
@@ -150,6 +148,11 @@ def _stub(arguments: argparse.Namespace) -> Iterator[rpc.DescriptionsStub]:
     )
     with channel, our_errors(address):
         yield rpc.DescriptionsStub(channel)  # type: ignore[no-untyped-call]
+
+
+def _token(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...] | None:
+    """What shows the door who calls."""
+    return authorized(token_of(arguments.token_file))
 
 
 def _running_door(state_dir: Path) -> str:
@@ -164,7 +167,7 @@ def _published(
 ) -> pb.DescriptionVersion | None:
     request = pb.GetDescriptionRequest(product_id=arguments.product, with_claims=True)
     try:
-        reply = stub.GetDescription(request, timeout=_TIMEOUT_S)
+        reply = stub.GetDescription(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.NOT_FOUND:
             return None
@@ -178,7 +181,7 @@ def _written(stub: rpc.DescriptionsStub, arguments: argparse.Namespace) -> pb.De
         product_id=arguments.product, actor=arguments.actor, seed=arguments.seed
     )
     finished = pb.DescriptionVersion()
-    for step in stub.GenerateDescription(request, timeout=_WRITING_S):
+    for step in stub.GenerateDescription(request, timeout=_WRITING_S, metadata=_token(arguments)):
         if arguments.json:
             pass
         elif step.HasField("piece"):

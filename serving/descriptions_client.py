@@ -8,7 +8,13 @@ from typing import Self
 
 import grpc.aio
 
-from serving.client_calls import DEFAULT_TIMEOUT_S, ClientTls, channel_options, our_errors
+from serving.client_calls import (
+    DEFAULT_TIMEOUT_S,
+    ClientTls,
+    authorized,
+    channel_options,
+    our_errors,
+)
 from serving.proto import descriptions_pb2 as pb
 from serving.proto import descriptions_pb2_grpc as rpc
 
@@ -22,8 +28,10 @@ class AsyncDescriptionsClient:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         tls: ClientTls | None = None,
+        token: str | None = None,
     ) -> None:
         self.address = address
+        self._metadata = authorized(token)
         self._timeout_s = timeout_s
         options = channel_options(retries=False)
         self._channel = (
@@ -49,7 +57,7 @@ class AsyncDescriptionsClient:
         ask = pb.ListReviewsRequest(page_size=page_size, page_token=page_token)
         with our_errors(self.address):
             found: pb.ListReviewsResponse = await self._door.ListReviews(
-                ask, timeout=self._timeout_s
+                ask, timeout=self._timeout_s, metadata=self._metadata
             )
         return found
 
@@ -58,7 +66,7 @@ class AsyncDescriptionsClient:
         ask = pb.ListVersionsRequest(product_id=product_id)
         with our_errors(self.address):
             found: pb.ListVersionsResponse = await self._door.ListVersions(
-                ask, timeout=self._timeout_s
+                ask, timeout=self._timeout_s, metadata=self._metadata
             )
         return found
 
@@ -66,14 +74,18 @@ class AsyncDescriptionsClient:
         """Publishes a version that waits."""
         ask = pb.ApproveRequest(version_id=version_id, actor=actor)
         with our_errors(self.address):
-            made: pb.DecisionResponse = await self._door.Approve(ask, timeout=self._timeout_s)
+            made: pb.DecisionResponse = await self._door.Approve(
+                ask, timeout=self._timeout_s, metadata=self._metadata
+            )
         return made.version
 
     async def reject(self, version_id: str, *, actor: str, reason: str) -> pb.DescriptionVersion:
         """Takes a version out of the queue."""
         ask = pb.RejectRequest(version_id=version_id, actor=actor, reason=reason)
         with our_errors(self.address):
-            made: pb.DecisionResponse = await self._door.Reject(ask, timeout=self._timeout_s)
+            made: pb.DecisionResponse = await self._door.Reject(
+                ask, timeout=self._timeout_s, metadata=self._metadata
+            )
         return made.version
 
     async def edit(
@@ -82,7 +94,9 @@ class AsyncDescriptionsClient:
         """Publishes a person's text instead. Raises InvalidRequest, naming what no fact grants."""
         ask = pb.EditRequest(version_id=version_id, text=text, actor=actor)
         with our_errors(self.address):
-            made: pb.DecisionResponse = await self._door.Edit(ask, timeout=self._timeout_s)
+            made: pb.DecisionResponse = await self._door.Edit(
+                ask, timeout=self._timeout_s, metadata=self._metadata
+            )
         return made.version
 
     async def roll_back(
@@ -91,5 +105,7 @@ class AsyncDescriptionsClient:
         """Publishes an earlier version again; "" means the one that was shown before."""
         ask = pb.RollbackRequest(product_id=product_id, version_id=version_id, actor=actor)
         with our_errors(self.address):
-            made: pb.DecisionResponse = await self._door.Rollback(ask, timeout=self._timeout_s)
+            made: pb.DecisionResponse = await self._door.Rollback(
+                ask, timeout=self._timeout_s, metadata=self._metadata
+            )
         return made.version

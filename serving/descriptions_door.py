@@ -199,8 +199,9 @@ class _Answering:
 
 
 def _actor(said: str) -> str:
-    """Who acts: whose token it is, where the door asks for one, else as the caller says."""
-    return this_caller() or actor_of(said)
+    """Who acts, as the caller says; and whose token that is, where the door asks for one."""
+    name, caller = actor_of(said), this_caller()
+    return f"{name} ({caller})" if caller else name
 
 
 def _wish(request: pb.GenerateDescriptionRequest) -> Wish:

@@ -26,7 +26,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.arrivals import Shape, factors_at
 from loadtest.audience import lifelike_audience_of
-from loadtest.call_log import OK, Outcome, save_log
+from loadtest.call_log import OK, save_log
 from loadtest.doors import CHANNEL_OPTIONS, SERVICE, BatchReply, Call, Reply, read_reply
 from loadtest.openloop import click_on_first
 from loadtest.traffic import SCENARIOS, Audience, endless_calls
@@ -92,19 +92,7 @@ class _Caller(User):
         reply = self._ask(call)
         latency_ms = (time.monotonic() - due_s) * 1e3
         at_s = RECORDER.at_s(due_s)
-        RECORDER.add(
-            Outcome(
-                call.kind,
-                at_s,
-                latency_ms,
-                late_ms,
-                reply.code,
-                reply.degraded,
-                reply.scored,
-                reply.items,
-                reply.stage_ms,
-            )
-        )
+        RECORDER.add(reply.outcome(call.kind, at_s, latency_ms, late_ms))
         self._tell_locust(call.kind, latency_ms, reply.code)
         if call.clicks and reply.products:
             self._click(call, reply, at_s)

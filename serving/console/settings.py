@@ -21,6 +21,9 @@ class ConsoleSettings:
     # The doors it asks, as host:port; "": those of this machine's settings.
     recommendations: str = ""
     descriptions: str = ""
+    # Our token, for doors that ask for one: `vitrine token create console --scope shop --scope
+    # merchandiser --out FILE`.
+    token_file: str = ""
     # PEM files, for doors that speak TLS.
     tls_ca: str = ""
     tls_certificate: str = ""

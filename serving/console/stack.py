@@ -14,11 +14,11 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.async_client import AsyncVitrineClient
-from serving.client_calls import ClientTls, channel_options
+from serving.client_calls import ClientTls, channel_options, read_token
 from serving.descriptions_client import AsyncDescriptionsClient
 from serving.settings import Settings
 from serving.stack.folder import StackState, StateFolder
-from shop.errors import DependencyUnavailable, SettingsRejected
+from shop.errors import DependencyUnavailable, SettingsRejected, VitrineError
 
 _HEALTH_S = 1.0
 _ANSWER_S = 5.0
@@ -65,17 +65,19 @@ class Stack:
 
 @asynccontextmanager
 async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
-    """Clients for the doors that the settings name. Raises SettingsRejected for unreadable PEM."""
-    about, tls = settings.console, _tls(settings)
+    """Clients for the doors that the settings name. SettingsRejected: a file cannot be read."""
+    about, tls, token = settings.console, _tls(settings), _token(settings)
     door = about.recommendations or f"127.0.0.1:{settings.door.port}"
     has_texts = bool(about.descriptions) or settings.describe.is_on
     texts = about.descriptions or f"127.0.0.1:{settings.describe.port}"
     async with AsyncExitStack() as stack:
-        recommendations = await stack.enter_async_context(AsyncVitrineClient(door, tls=tls))
+        recommendations = await stack.enter_async_context(
+            AsyncVitrineClient(door, tls=tls, token=token)
+        )
         described_by = None
         if has_texts:
             described_by = await stack.enter_async_context(
-                AsyncDescriptionsClient(texts, timeout_s=_ANSWER_S, tls=tls)
+                AsyncDescriptionsClient(texts, timeout_s=_ANSWER_S, tls=tls, token=token)
             )
         named = {"recommendations": door} | ({"descriptions": texts} if has_texts else {})
         health_of = {}
@@ -90,6 +92,14 @@ def _channel(address: str, tls: ClientTls | None) -> grpc.aio.Channel:
     if tls is None:
         return grpc.aio.insecure_channel(address, options=options)
     return grpc.aio.secure_channel(address, tls.credentials(), options=options)
+
+
+def _token(settings: Settings) -> str | None:
+    file = settings.console.token_file
+    try:
+        return read_token(Path(file)) if file else None
+    except VitrineError as error:
+        raise SettingsRejected(f"console.token_file: {error}") from error
 
 
 def _tls(settings: Settings) -> ClientTls | None:
