@@ -95,7 +95,7 @@ def serve(
     settings = _with_descriptions_port(settings)
     try:
         with scratch_folder(os.environ) as scratch, running_ray(settings, scratch):
-            _forget_metrics(settings)
+            _forget_last_run(settings)
             _deploy(gateway, settings)
             _wait_until_warm(settings)
             if ports_file is not None:
@@ -107,8 +107,9 @@ def serve(
         logger.info("stopped")
 
 
-def _forget_metrics(settings: Settings) -> None:
-    """Addresses of replicas that were; each new one tells its own."""
+def _forget_last_run(settings: Settings) -> None:
+    """What its replicas told each other: their metrics' addresses, the book they agreed upon."""
+    settings.machine_rules_file.unlink(missing_ok=True)
     for told in StateFolder(settings.state_dir).run.glob("metrics-*"):
         told.unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ from serving.adapters.history_store import HistoryStore
 from serving.adapters.key_files import read_key, read_or_create_key
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.log_segments import log_name
+from serving.adapters.machine_rules import MachineRules
 from serving.caches import open_cache
 from serving.codec import Decoder
 from serving.context_feeds import follow_surroundings
@@ -38,7 +39,7 @@ from serving.recommend.rerank import RerankAnswer, RerankAsk, rerank
 from serving.recommend.settings import StageBudgets
 from serving.releases import Releases, fill_histories
 from serving.rulebooks import RuleBooks
-from serving.rules_sharing import RuleSharing
+from serving.rules_sharing import RuleSharing, SharedRules
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from shop.features import Context
@@ -289,20 +290,26 @@ async def _open_histories(settings: Settings) -> AsyncIterator[HistoryStore]:
 
 @contextmanager
 def _sharing(settings: Settings) -> Iterator[RuleSharing | None]:
+    """None for one replica alone: there is nobody to agree with."""
     if settings.rules.store == "file":
-        yield None
+        alone = settings.door.replicas == 1
+        yield None if alone else _sharing_by(MachineRules(settings.machine_rules_file), settings)
         return
     from serving.adapters.redis_rules import RedisRules  # as above
 
+    with closing(RedisRules(settings.redis)) as rules:
+        yield _sharing_by(rules, settings)
+
+
+def _sharing_by(rules: SharedRules, settings: Settings) -> RuleSharing:
     # Two looks of whoever just missed it, and the time to read and fit a book.
     lead_ms = round(settings.rules.look_every_s * 2_000.0) + _FIT_MS
-    with closing(RedisRules(settings.redis)) as rules:
-        yield RuleSharing(
-            rules,
-            settings.offered_rules_file,
-            lambda: time.time_ns() // 1_000_000,
-            lead_ms=lead_ms,
-        )
+    return RuleSharing(
+        rules,
+        settings.offered_rules_file,
+        lambda: time.time_ns() // 1_000_000,
+        lead_ms=lead_ms,
+    )
 
 
 def _open_log(settings: Settings, histories: HistoryStore) -> FeedbackLog:

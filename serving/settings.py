@@ -182,10 +182,12 @@ class RulesSettings:
     # Inside the state folder, unless the path is absolute. Without this file there are no rules; a
     # file that was named here must be there.
     file: Path = Path("rules.toml")
-    # file: replicas go by the file that each of them sees. redis: they agree on one book there; a
-    # machine's file that changes is published to all, and they turn to it at once.
+    # What replicas go by is agreed upon, and they turn to it at once. file: those of a machine, in
+    # its state folder; other machines go by their own file. redis: all; a machine's file that
+    # changes is published there.
     store: Literal["file", "redis"] = "file"
-    look_every_s: float = 1.0  # one stat; a change holds once it was seen twice, within two seconds
+    # One stat; a change is read once it was seen twice, and holds two looks and a half later.
+    look_every_s: float = 1.0
 
     def __post_init__(self) -> None:
         _require(0 < self.look_every_s <= 60, "look_every_s: must be above 0, at most 60")
@@ -283,6 +285,11 @@ class Settings:
     def offered_rules_file(self) -> Path:
         """The digest of the rule book that was last published from here."""
         return self.state_dir / "run" / "rules.offered"
+
+    @property
+    def machine_rules_file(self) -> Path:
+        """The rule book that the replicas of this machine agreed upon, in this run."""
+        return self.state_dir / "run" / "rules.agreed"
 
     @property
     def brand_file(self) -> Path:

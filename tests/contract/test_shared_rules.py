@@ -1,9 +1,6 @@
 """One rule book for the replicas of several machines, agreed upon through a real Redis."""
 
-import asyncio
-import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,21 +9,13 @@ import pytest
 import redis
 
 from serving.adapters.redis_rules import RedisRules
-from serving.adapters.redis_settings import RedisSettings
-from serving.recommend.call import Deps
-from serving.rulebooks import RuleBooks
-from serving.rules_sharing import RuleSharing, sha256_of
-from serving.rules_state import RulesState, rules_state_file
-from serving.settings import RulesSettings, Settings
-from serving.telemetry import Telemetry
+from serving.rules_sharing import sha256_of
 from shop.errors import DependencyError
+from tests.contract.rule_replicas import Replica, eventually, replica, run, settings_in
 from tests.contract.running_redis import RunningRedis, needs_redis
 from tests.unit.rule_books import toml_of
-from tests.unit.small_shop import a_shop
 
 pytestmark = needs_redis
-PATIENCE_S = 20.0
-LEAD_MS = 400
 PIN = 'kind = "pin"\nproduct = "p40"\nposition = 1'
 EXCLUDE = 'kind = "exclude"\nproducts = ["p1"]'
 
@@ -37,76 +26,11 @@ def server() -> Iterator[RunningRedis]:
         yield opened
 
 
-class Machine:
-    """A replica on a machine with a disk of its own."""
-
-    def __init__(self, folder: Path, books: RuleBooks, deps: Deps, settings: Settings) -> None:
-        self.folder, self.books, self.deps, self.settings = folder, books, deps, settings
-        self.looks = 0
-        self.turned_at_ms: dict[int, float] = {}  # by the number of rules in force
-
-    @property
-    def rules(self) -> int:
-        """How many hold."""
-        return len(self.deps.rules.book.rules)
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        state = RulesState.read(rules_state_file(self.folder))
-        return () if state is None else state.faults
-
-    def write(self, *rules: str) -> None:
-        part = self.settings.rules_file.with_suffix(".part")
-        part.write_text(toml_of(*rules))
-        os.replace(part, self.settings.rules_file)
-
-    async def look_for_ever(self) -> None:
-        while True:
-            await self.books.look(self.deps)
-            self.looks += 1
-            self.turned_at_ms.setdefault(self.rules, time.time() * 1000.0)
-
-
-def settings_in(folder: Path) -> Settings:
-    folder.mkdir(exist_ok=True)
-    rules = RulesSettings(look_every_s=0.02, store="redis")
-    return Settings(state_dir=folder, rules=rules, redis=RedisSettings(url="redis://unused:1/0"))
-
-
 @asynccontextmanager
-async def machine(folder: Path, server: RunningRedis) -> AsyncIterator[Machine]:
-    settings = settings_in(folder)
+async def machine(folder: Path, server: RunningRedis) -> AsyncIterator[Replica]:
     with closing(RedisRules(server.settings)) as shared:
-        sharing = RuleSharing(
-            shared,
-            settings.offered_rules_file,
-            lambda: time.time_ns() // 1_000_000,
-            lead_ms=LEAD_MS,
-        )
-        books = RuleBooks(settings, Telemetry(), sharing=sharing)
-        deps = replace(a_shop().deps, clock=time.monotonic)
-        await books.open(deps)
-        opened = Machine(folder, books, deps, settings)
-        looking = asyncio.create_task(opened.look_for_ever())
-        try:
+        async with replica(folder, shared) as opened:
             yield opened
-        finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < until
-        await asyncio.sleep(0.01)
-
-
-def run(use: Callable[[], Awaitable[None]]) -> None:
-    async def inside() -> None:
-        await use()
-
-    asyncio.run(inside())
 
 
 def test_a_book_changed_on_one_machine_holds_on_all_from_the_same_moment(
