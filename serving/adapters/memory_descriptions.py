@@ -1,8 +1,12 @@
 """Memory descriptions: a writer, product data and measures in memory, for tests alone."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from serving.describe.ports import Piece, Product, WritingRequest
+from shop.descriptions.deliverability import SpamReport
+from shop.descriptions.draft import Draft
+from shop.descriptions.page_facts import category_facts
 from shop.descriptions.validators import Measured
 from shop.errors import DependencyUnavailable, NotFound
 
@@ -55,6 +59,29 @@ class MemoryProducts:
         if product_id not in self._products:
             raise NotFound(f"the shop has no product {product_id!r}")
         return self._products[product_id]
+
+    async def category(self, name: str) -> Product:
+        """What the products of this category tell together. Raises NotFound."""
+        found = [each for each in self._products.values() if each.facts.category == name]
+        if not found:
+            raise NotFound(f"the shop has no category {name!r}")
+        facts = category_facts(name, len(found), [each.facts for each in found])
+        return replace(found[0], facts=facts, traffic=sum(each.traffic for each in found))
+
+
+class FixedSpamScorer:
+    """The same of every letter; None: as where no filter is installed."""
+
+    def __init__(self, points: float | None = 0.4) -> None:
+        self.letters: list[Draft] = []
+        self._points = points
+
+    async def score(self, letter: Draft) -> SpamReport:
+        """Raises DependencyUnavailable if it has no points to give."""
+        self.letters.append(letter)
+        if self._points is None:
+            raise DependencyUnavailable("spam filter", "none is installed")
+        return SpamReport(self._points, 5.0, (("FIXED", self._points),), "fixed")
 
 
 class FixedMeasures:

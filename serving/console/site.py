@@ -18,6 +18,7 @@ from serving.console.guard import Guard
 from serving.console.reviewing import (
     approve,
     edit,
+    generate,
     reject,
     roll_back,
     show_editor,
@@ -27,6 +28,7 @@ from serving.console.reviewing import (
 from serving.console.sessions import log_in, log_out, show_login
 from serving.console.shown import moment, number, percent
 from serving.console.status_page import show_status
+from serving.console.submitting import show_submit, submit
 from serving.console.visits import Desk, Pages, Visit, action, for_known, visit_of
 from serving.console.window import show_window
 from shop.errors import (
@@ -67,6 +69,8 @@ def site(desk: Desk, names: tuple[str, ...]) -> ASGIApp:
                     ("/reviews/reject", reject),
                     ("/product/edit", edit),
                     ("/product/rollback", roll_back),
+                    ("/product/generate", generate),
+                    ("/submit", submit),
                     ("/logout", log_out),
                 )
             ),
@@ -109,6 +113,7 @@ _PAGES: dict[str, Pages] = {
     "/reviews": show_queue,
     "/product": show_product,
     "/product/edit": show_editor,
+    "/submit": show_submit,
     "/window": show_window,
     "/status": show_status,
 }

@@ -3,8 +3,9 @@
     facts → prompt → writer → validators → brand score      (again with the faults named, twice)
           → published | review queue | rejected → kept as a version, with a webhook message
 
-Read top to bottom in `describe`. Nothing unread reaches a page: what is blocked is rejected, and
-what is not certain waits for a person, the products that matter most first.
+Read top to bottom in `describe`; `submit` takes in a text that was written elsewhere, which goes
+the same way from the validators on. Letters and category pages live as products' pages do. Nothing
+unread reaches a page: what is blocked is rejected, what is not certain waits for a person.
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -12,35 +13,37 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from serving.describe.judging import Attempt, Judges, Subject, judge, judge_draft
 from serving.describe.ports import (
     Measures,
     Piece,
     Product,
     ProductFacts,
+    SpamScorer,
     Writer,
     WritingRequest,
 )
 from serving.describe.versions import (
+    PUBLISHING,
     Action,
     Decision,
     Impact,
     Kept,
-    Scores,
     Version,
     VersionReader,
     VersionWriter,
 )
 from shop.descriptions.brand import BrandModel
-from shop.descriptions.draft import Draft, parse_draft
-from shop.descriptions.facts import Facts
-from shop.descriptions.faults import Fault, FaultKind
-from shop.descriptions.prompts import ANSWER_SCHEMA, Prompt, page_prompt
+from shop.descriptions.draft import Draft
+from shop.descriptions.faults import Fault
+from shop.descriptions.page_facts import Brief, campaign_facts
+from shop.descriptions.pages import PageKind, style_for
+from shop.descriptions.prompts import Prompt, answer_schema, page_prompt
 from shop.descriptions.style import StyleGuide
-from shop.descriptions.validators import Checked, check
 from shop.errors import DependencyUnavailable, InvalidRequest
 
 MAX_REGENERATIONS = 2
-_SOFT_FAULT = 0.9  # what one matter of taste leaves of the confidence
+_NO_BRIEF = Brief()
 
 
 class Versions(VersionReader, VersionWriter, Protocol):
@@ -66,19 +69,27 @@ class Deps:
     brand: BrandModel
     style: StyleGuide
     styles: Mapping[str, StyleGuide]  # by category
+    spam: SpamScorer
     writing: WritingSettings
     now_ms: Callable[[], int]
     new_id: Callable[[], str]
+
+    @property
+    def judges(self) -> Judges:
+        """Who is asked about a text."""
+        return Judges(self.measures, self.brand, self.spam)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """One text that somebody wants."""
 
-    product_id: str
+    product_id: str  # or the id of a campaign, or the name of a category
     actor: str
     seed: int
     adapter: str | None
+    kind: PageKind = PageKind.PRODUCT
+    brief: Brief = _NO_BRIEF  # of a campaign
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +108,6 @@ class Judged:
     faults: tuple[Fault, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One answer of the model and all that was found in it."""
-
-    draft: Draft
-    checked: Checked
-    scores: Scores
-    faults: tuple[Fault, ...]
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether it may never be shown."""
-        return any(fault.is_blocking for fault in self.faults)
-
-
 Progress = Written | Judged | Kept
 
 
@@ -121,56 +117,71 @@ async def describe(wish: Wish, deps: Deps) -> AsyncGenerator[Progress, None]:
     Raises NotFound, or DependencyUnavailable if no model runs. Closing the iterator stops the
     model, and nothing is kept.
     """
-    product = await deps.products.product(wish.product_id)
-    style = deps.style.for_category(deps.styles, product.facts.category)
+    product = await product_of(wish, deps)
+    subject = await _subject(wish.kind, product, deps)
     faults: tuple[Fault, ...] = ()
     for number in range(1, MAX_REGENERATIONS + 2):
-        prompt = page_prompt(product.facts, style.keywords, [str(fault) for fault in faults])
+        named = [str(fault) for fault in faults]
+        prompt = page_prompt(product.facts, subject.style.keywords, named, wish.kind)
         answer = ""
         async with aclosing(_pieces(deps.writer, _request(wish, deps, prompt, number))) as pieces:
             async for piece in pieces:
                 answer += piece.text
                 yield Written(number, piece)
-        attempt = judge(answer, product.facts, style, deps)
+        attempt = await judge(answer, subject, deps.judges)
         faults = attempt.faults
         yield Judged(number, faults)
         if not faults:
             break
     version = _version(wish, deps, product, prompt, attempt, number)
-    yield await deps.versions.add(version, _verdict(version, product, style, attempt))
+    yield await deps.versions.add(version, _verdict(version, product, subject.style, attempt))
 
 
-def judge(answer: str, facts: Facts, style: StyleGuide, deps: Deps) -> Attempt:
-    """All that is wrong with an answer, and how good it is."""
-    try:
-        draft = parse_draft(answer)
-    except InvalidRequest as error:
-        fault = Fault(FaultKind.FORM, "", str(error))
-        nothing = Checked((), (fault,), 0.0)
-        return Attempt(Draft(answer[:6_000], (), ""), nothing, Scores(0.0, 0.0, 0.0, 0.0), (fault,))
-    return judge_draft(draft, facts, style, deps)
+async def submit(wish: Wish, draft: Draft, model: str, deps: Deps) -> Kept:
+    """Takes in a text that was written elsewhere: by `model`, or by a person if that is "".
+
+    It is checked and decided about like one of ours. Raises NotFound.
+    """
+    product = await product_of(wish, deps)
+    subject = await _subject(wish.kind, product, deps)
+    attempt = await judge_draft(draft, subject, deps.judges)
+    handed_in = Prompt("submitted", "", "")
+    made = _version(wish, deps, product, handed_in, attempt, 0)
+    version = replace(made, model=model)
+    return await deps.versions.add(version, _verdict(version, product, subject.style, attempt))
 
 
-def judge_draft(draft: Draft, facts: Facts, style: StyleGuide, deps: Deps) -> Attempt:
-    """The same of a text that was read already: a person's edit."""
-    measured = deps.measures.measure(draft.prose, draft.text)
-    checked = check(draft, facts, style, measured)
-    brand = deps.brand.score(draft.text, facts)
-    faults = checked.faults
-    if brand < style.least_brand_score:
-        off = f"sounds {brand:.2f} like this shop, {style.least_brand_score:.2f} is wanted"
-        faults = (*faults, Fault(FaultKind.VOICE, "", off))
-    confidence = confidence_of(checked.coverage, brand, faults)
-    return Attempt(
-        draft, checked, Scores(brand, checked.coverage, measured.grade, confidence), faults
-    )
+async def product_of(wish: Wish, deps: Deps) -> Product:
+    """What is known of a page's subject, and how much hangs on it. Raises NotFound."""
+    match wish.kind:
+        case PageKind.CATEGORY:
+            return await deps.products.category(wish.product_id)
+        case PageKind.CAMPAIGN:
+            found = [await deps.products.product(each) for each in wish.brief.product_ids]
+            facts = campaign_facts(
+                wish.product_id, wish.brief.stated, [each.facts for each in found]
+            )
+            margin = sum(each.margin for each in found) / len(found) if found else 0.0
+            share = max((each.traffic_share for each in found), default=0.0)
+            return Product(facts, sum(each.traffic for each in found), share, margin)
+        case _:
+            return await deps.products.product(wish.product_id)
 
 
-def confidence_of(coverage: float, brand: float, faults: tuple[Fault, ...]) -> float:
-    """0 to 1: nothing of what is blocked; else less for each matter of taste and untold fact."""
-    if any(fault.is_blocking for fault in faults):
-        return 0.0
-    return float(brand * (0.5 + 0.5 * coverage) * _SOFT_FAULT ** len(faults))
+async def _subject(kind: PageKind, product: Product, deps: Deps) -> Subject:
+    style = deps.style.for_category(deps.styles, product.facts.category)
+    human = None
+    if kind is PageKind.CATEGORY:
+        human = await _page_by_a_person(product.facts.product_id, deps.versions)
+    return Subject(kind, product.facts, style_for(kind, style), human)
+
+
+async def _page_by_a_person(category: str, versions: VersionReader) -> Draft | None:
+    """The newest that a person wrote and that was published once."""
+    kept, decisions = await versions.history(category, PageKind.CATEGORY)
+    shown = {each.version_id for each in decisions if each.action in PUBLISHING}
+    written = (each.version for each in kept if not each.version.model)
+    return next((each.text for each in written if each.version_id in shown), None)
 
 
 async def edit(version_id: str, draft: Draft, actor: str, deps: Deps) -> Kept:
@@ -179,14 +190,18 @@ async def edit(version_id: str, draft: Draft, actor: str, deps: Deps) -> Kept:
     Raises InvalidRequest, naming what no fact grants, and NotFound through `waiting_version`.
     """
     kept = await waiting_version(version_id, deps.versions)
-    product = await deps.products.product(kept.version.product_id)
-    style = deps.style.for_category(deps.styles, product.facts.category)
-    attempt = judge_draft(draft, product.facts, style, deps)
+    old = kept.version
+    wish = Wish(old.product_id, actor, old.seed, None, old.kind)
+    if old.kind is PageKind.CAMPAIGN:  # what it may rely on was told once, and is kept with it
+        product = Product(old.facts, old.impact.traffic, 0.0, old.impact.margin)
+    else:
+        product = await product_of(wish, deps)
+    subject = await _subject(old.kind, product, deps)
+    attempt = await judge_draft(draft, subject, deps.judges)
     blocking = [str(fault) for fault in attempt.faults if fault.is_blocking]
     if blocking:
         raise InvalidRequest("text", "; ".join(blocking[:5]))
-    wish = Wish(product.facts.product_id, actor, kept.version.seed, None)
-    by_hand = Prompt(kept.version.prompt_version, "", f"edited from {version_id}")
+    by_hand = Prompt(old.prompt_version, "", f"edited from {version_id}")
     version = replace(_version(wish, deps, product, by_hand, attempt, 0), model="")
     why = f"edited from {version_id}"
     return await deps.versions.add(version, _decision(version, Action.EDITED, why))
@@ -220,7 +235,7 @@ def _request(wish: Wish, deps: Deps, prompt: Prompt, number: int) -> WritingRequ
     return WritingRequest(
         system=prompt.system,
         prompt=prompt.text,
-        schema=ANSWER_SCHEMA,
+        schema=answer_schema(wish.kind),
         max_tokens=deps.writing.max_tokens,
         seed=(wish.seed + number - 1) & 0x7FFFFFFF,
         temperature=deps.writing.temperature,
@@ -235,7 +250,7 @@ def _version(
     risk = 1.0 if product.facts.left_out else 1.0 - attempt.scores.confidence
     return Version(
         version_id=deps.new_id(),
-        product_id=product.facts.product_id,
+        product_id=wish.product_id,
         text=attempt.draft,
         facts=product.facts,
         prompt=prompt.text,
@@ -249,6 +264,8 @@ def _version(
         impact=Impact(product.traffic, product.margin, risk),
         actor=wish.actor,
         created_ms=deps.now_ms(),
+        kind=wish.kind,
+        measures=attempt.measures,
     )
 
 
@@ -258,6 +275,8 @@ def _verdict(version: Version, product: Product, style: StyleGuide, attempt: Att
         first = next(str(fault) for fault in attempt.faults if fault.is_blocking)
         return _decision(version, Action.REJECTED, first)
     confidence = attempt.scores.confidence
+    if version.kind is PageKind.CAMPAIGN:
+        return _decision(version, Action.QUEUED, "a letter cannot be taken back once it is sent")
     if product.facts.left_out:
         names = ", ".join(product.facts.left_out[:5])
         return _decision(version, Action.QUEUED, f"attributes that were left out: {names}")
@@ -271,5 +290,11 @@ def _verdict(version: Version, product: Product, style: StyleGuide, attempt: Att
 
 def _decision(version: Version, action: Action, reason: str) -> Decision:
     return Decision(
-        version.version_id, version.product_id, action, version.actor, reason, version.created_ms
+        version.version_id,
+        version.product_id,
+        action,
+        version.actor,
+        reason,
+        version.created_ms,
+        version.kind,
     )

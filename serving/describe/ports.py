@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from shop.descriptions.deliverability import SpamReport
+from shop.descriptions.draft import Draft
 from shop.descriptions.facts import Facts
 from shop.descriptions.validators import Measured
 
@@ -52,7 +54,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What is known of a product, and how much hangs on its page."""
+    """What is known of a product or of several, and how much hangs on the page about them."""
 
     facts: Facts
     traffic: float  # clicks
@@ -67,10 +69,22 @@ class ProductFacts(Protocol):
         """Raises NotFound if the shop has no such product."""
         ...
 
+    async def category(self, name: str) -> Product:
+        """What its products have in common. Raises NotFound if the shop has no such category."""
+        ...
+
 
 class Measures(Protocol):
     """What libraries tell of a text."""
 
     def measure(self, prose: str, text: str) -> Measured:
         """Reading grade and language."""
+        ...
+
+
+class SpamScorer(Protocol):
+    """A spam filter as mail servers run it."""
+
+    async def score(self, letter: Draft) -> SpamReport:
+        """What it says of a letter. Raises DependencyUnavailable where there is none."""
         ...

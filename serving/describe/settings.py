@@ -1,5 +1,6 @@
 """Describe settings: what may differ between two shops whose pages are written here."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,10 @@ class DescribeSettings:
     # 0.4: the lowest that does not repeat itself when a draft is written again with another seed.
     temperature: float = 0.4
     at_once: int = 8  # texts written at once; more wait
+    # SpamAssassin's command, which reads every campaign; without it campaigns wait unread, and say
+    # so. Its points depend on the sender, so name the address that your letters really come from.
+    spam_filter: str = "spamassassin"
+    sender: str = "shop@example.com"
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65_535, "port: must be 0 to 65535")
@@ -40,6 +45,11 @@ class DescribeSettings:
         )
         _require(50 <= self.max_tokens <= 4_096, "max_tokens: must be 50 to 4096")
         _require(0.0 <= self.temperature <= 2.0, "temperature: must be 0 to 2")
+        _require(bool(self.spam_filter), "spam_filter: must be a command")
+        _require(
+            re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", self.sender, re.ASCII) is not None,
+            "sender: must be an e-mail address",
+        )
         _require(1 <= self.at_once <= 256, "at_once: must be 1 to 256")
 
 

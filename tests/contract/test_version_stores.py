@@ -1,6 +1,7 @@
 """The versions store, the same on SQLite and on a real PostgreSQL."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from serving.adapters.postgres import PostgresDatabase
 from serving.adapters.sqlite import SqliteDatabase
+from serving.adapters.version_records import from_body, to_body
 from serving.adapters.version_sql import SqlVersions
 from serving.describe.versions import (
     Action,
@@ -22,6 +24,7 @@ from serving.describe.versions import (
     Version,
 )
 from shop.descriptions.faults import Fault, FaultKind
+from shop.descriptions.pages import Measure, PageKind
 from shop.errors import DependencyUnavailable
 from tests.contract.running_postgres import RunningPostgres, needs_postgres
 from tests.unit.described_products import a_page, a_shelf
@@ -153,6 +156,48 @@ def test_the_queue_is_in_order_of_impact_and_paged(open_store: OpenStore) -> Non
         assert {k.state for k in page} == {State.IN_REVIEW}
 
     run(work())
+
+
+def test_pages_of_different_kinds_share_a_queue_and_nothing_else(open_store: OpenStore) -> None:
+    async def work() -> None:
+        store = open_store()
+        letter = a_version("letter", "P1", kind=PageKind.CAMPAIGN, impact=Impact(99.0, 1.0, 1.0))
+        letter = replace(letter, measures=(Measure("spam points", 0.5),))
+        await store.add(a_version("text"), first(a_version("text"), Action.QUEUED))
+        queued = replace(first(letter, Action.QUEUED), kind=PageKind.CAMPAIGN)
+        kept = await store.add(letter, queued)
+        assert (kept.number, kept.version) == (1, letter)
+        both, _ = await store.waiting(limit=9, after=None)
+        assert [k.version.version_id for k in both] == ["letter", "text"]
+        page, waiting = await store.waiting(limit=9, after="letter", kind=PageKind.PRODUCT)
+        assert ([k.version.version_id for k in page], waiting) == (["text"], 1)
+        await store.decide(replace(queued, action=Action.APPROVED))
+        assert await store.published("P1") is None
+        shown = await open_store().published("P1", PageKind.CAMPAIGN)
+        assert shown is not None
+        assert shown.version == letter
+        _, decisions = await store.history("P1", PageKind.CAMPAIGN)
+        assert [d.action for d in decisions] == [Action.APPROVED, Action.QUEUED]
+        assert [d.action for d in (await store.history("P1"))[1]] == [Action.QUEUED]
+        told = [json.loads(message.body) for message in await store.due(now_ms=3_000, limit=9)]
+        assert {(each["type"], each["product_id"]) for each in told} == {
+            ("description.queued", "P1"),
+            ("campaign.queued", "P1"),
+            ("campaign.approved", "P1"),
+        }
+        with pytest.raises(Conflict):
+            await store.decide(Decision("letter", "P1", Action.ROLLED_BACK, "ada", "", 2_000))
+
+    run(work())
+
+
+def test_records_of_the_time_when_there_were_only_products_are_read() -> None:
+    body = json.loads(to_body(a_version("old")))
+    for newer in ("kind", "measures"):
+        del body[newer]
+    for newer in ("title", "summary"):
+        del body["text"][newer]
+    assert from_body(json.dumps(body)) == a_version("old")
 
 
 def test_a_version_is_decided_about_once(open_store: OpenStore) -> None:

@@ -1,8 +1,11 @@
 """A merchandiser's day on the whole stack: review, publish, take back; no model, no new text."""
 
 import asyncio
+import json
 import time
 from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
 
 import grpc
 import psutil
@@ -15,6 +18,7 @@ from serving.proto import descriptions_pb2 as pb
 from serving.proto import descriptions_pb2_grpc as rpc
 from tests.contract.test_version_stores import a_version, first
 from tests.e2e.running_stack import RunningStack, eventually
+from tests.unit.written_pages import OFFER, a_letter
 
 VISIBLE_WITHIN_S = 1.0
 
@@ -87,6 +91,30 @@ def test_a_text_is_approved_and_taken_back_within_a_second(
     versions = stack.cli_json("review", "versions", "P000002")
     actions = [each["action"] for each in versions["decisions"]]
     assert actions == ["rolled_back", "approved", "queued", "published"]
+
+
+def test_a_campaign_and_a_category_page_live_through_the_command_line(
+    stack: RunningStack, stub: rpc.DescriptionsStub, tmp_path: Path
+) -> None:
+    letter = tmp_path / "letter.json"
+    letter.write_text(json.dumps(asdict(a_letter(bullets=()))))
+    offer = f"offer={OFFER.stated[0].value}"
+    made = stack.cli_json(
+        "review", "submit", "campaign", "spring", "--text", str(letter), "--state", offer
+    )
+    assert made["state"] == "VERSION_IN_REVIEW", made
+    queue = stack.cli_json("review", "list", "--kind", "campaign")
+    assert [each["version"]["product_id"] for each in queue["entries"]] == ["spring"]
+    assert stack.cli("review", "approve", made["version_id"]).returncode == 0
+    shown = stack.cli_json("describe", "spring", "--kind", "campaign")
+    assert shown["text"]["title"] == a_letter().title
+    page = pb.SubmitPageRequest(
+        kind=pb.PAGE_CATEGORY, product_id="no-such-category", actor="ada",
+        text=pb.PageText(title="Boats for every lake", opening="Boats, and nothing but boats."),
+    )  # fmt: skip
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.SubmitPage(page, timeout=30)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_losing_the_descriptions_costs_no_recommendation(

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.adapters.memory_descriptions import FixedMeasures, MemoryProducts, ScriptedWriter
+from serving.adapters.memory_descriptions import (
+    FixedMeasures,
+    FixedSpamScorer,
+    MemoryProducts,
+    ScriptedWriter,
+)
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.version_sql import SqlVersions
 from serving.describe.pipeline import (
@@ -17,7 +22,7 @@ from serving.describe.pipeline import (
     WritingSettings,
     describe,
 )
-from serving.describe.ports import Product, Writer
+from serving.describe.ports import Product, SpamScorer, Writer
 from serving.describe.versions import Kept
 from shop.descriptions.brand import COLUMNS, BrandModel
 from shop.descriptions.facts import Facts
@@ -49,6 +54,7 @@ def deps_of(
     brand: BrandModel | None = None,
     style: StyleGuide | None = None,
     on_piece: Callable[[], None] | None = None,
+    spam: SpamScorer | None = None,
 ) -> Deps:
     """Everything that the pipeline works with."""
     numbers = count(1)
@@ -61,6 +67,7 @@ def deps_of(
         brand=brand or a_brand(),
         style=style or StyleGuide(),
         styles={},
+        spam=spam or FixedSpamScorer(),
         writing=WritingSettings(),
         now_ms=lambda: 1_000,
         new_id=lambda: f"v{next(numbers)}",

@@ -1,0 +1,82 @@
+"""Page arguments: how the command line names a kind of page, and what a campaign is about."""
+
+import argparse
+from pathlib import Path
+
+from serving.proto import descriptions_pb2 as pb
+
+_KINDS = {
+    "product": pb.PAGE_PRODUCT,
+    "campaign": pb.PAGE_CAMPAIGN,
+    "category": pb.PAGE_CATEGORY,
+}
+
+
+def add_kind(parser: argparse.ArgumentParser, what: str = "what the page is") -> None:
+    """`--kind`; a product's page, or every kind in lists, if it is not given."""
+    parser.add_argument(
+        "--kind",
+        type=_kind,
+        default=pb.PAGE_KIND_UNSPECIFIED,
+        metavar="KIND",
+        help=f"{what}: {', '.join(_KINDS)}",
+    )
+
+
+def add_brief(parser: argparse.ArgumentParser) -> None:
+    """What a campaign may say."""
+    parser.add_argument(
+        "--product", dest="about", action="append", default=[], metavar="ID",
+        help="of a campaign: a product that it is about; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--state", action="append", default=[], metavar="NAME=VALUE", type=_stated,
+        help='of a campaign: what the shop states: "offer=20 %% off all shelves"; again for more',
+    )  # fmt: skip
+
+
+def configure_submit(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `vitrine review submit`."""
+    parser.add_argument("kind", type=_kind, metavar="KIND", help=", ".join(_KINDS))
+    parser.add_argument("product", metavar="ID", help="the product's, campaign's or category's")
+    parser.add_argument(
+        "--text", type=Path, required=True, metavar="FILE",
+        help="JSON with opening, bullets and close, and title and summary for all but products",
+    )  # fmt: skip
+    parser.add_argument("--model", default="", help="what wrote it; default: a person did")
+    add_brief(parser)
+
+
+def submitted(arguments: argparse.Namespace, text: pb.PageText) -> pb.SubmitPageRequest:
+    """What `configure_submit` was given."""
+    return pb.SubmitPageRequest(
+        kind=arguments.kind,
+        product_id=arguments.product,
+        text=text,
+        model=arguments.model,
+        actor=arguments.actor,
+        brief=brief_of(arguments),
+    )
+
+
+def brief_of(arguments: argparse.Namespace) -> pb.CampaignBrief:
+    """What `add_brief` was given."""
+    return pb.CampaignBrief(product_ids=arguments.about, stated=arguments.state)
+
+
+def kind_name(kind: "pb.PageKind") -> str:
+    """As the command line names it."""
+    return next((name for name, code in _KINDS.items() if code == kind), "product")
+
+
+def _kind(text: str) -> "pb.PageKind":
+    if text not in _KINDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; choose {', '.join(_KINDS)}")
+    return _KINDS[text]
+
+
+def _stated(text: str) -> pb.ProductFact:
+    name, equals, value = text.partition("=")
+    if not (name.strip() and equals and value.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; write NAME=VALUE")
+    return pb.ProductFact(name=name.strip(), value=value.strip())
