@@ -97,6 +97,15 @@ class AsyncDescriptionsClient:
             )
         return made.version
 
+    async def photo(self, photo: str) -> bytes:
+        """A photo's JPEG file. Raises NotFound."""
+        ask = pb.GetPhotoRequest(photo=photo)
+        with our_errors(self.address):
+            found: pb.GetPhotoResponse = await self._door.GetPhoto(
+                ask, timeout=self._timeout_s, metadata=self._metadata
+            )
+        return bytes(found.jpeg)
+
     async def approve(self, version_id: str, *, actor: str) -> pb.DescriptionVersion:
         """Publishes a version that waits."""
         ask = pb.ApproveRequest(version_id=version_id, actor=actor)

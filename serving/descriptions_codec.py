@@ -21,6 +21,7 @@ _KINDS = {
     pb.PAGE_PRODUCT: PageKind.PRODUCT,
     pb.PAGE_CAMPAIGN: PageKind.CAMPAIGN,
     pb.PAGE_CATEGORY: PageKind.CATEGORY,
+    pb.PAGE_PHOTO: PageKind.PHOTO,
 }
 _KIND_CODES = {kind: code for code, kind in _KINDS.items()}
 _MAX_REASON_BYTES = 1_000
@@ -128,6 +129,7 @@ def encode_version(kept: Kept, *, with_claims: bool = False) -> pb.DescriptionVe
         attempts=version.attempts,
         claims=_claims(kept) if with_claims else (),
         kind=_KIND_CODES[version.kind],
+        photo=version.photo,
         measures=[pb.PageMeasure(name=each.name, value=each.value) for each in version.measures],
     )
 

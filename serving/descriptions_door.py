@@ -20,7 +20,7 @@ from serving import arrival
 from serving.arrival import this_caller
 from serving.audit import AuditLog
 from serving.deployments import listen_on
-from serving.describe.pipeline import Wish
+from serving.describe.call import Wish
 from serving.describe.versions import Kept
 from serving.descriptions_codec import (
     MAX_REVIEWS,
@@ -44,6 +44,7 @@ from serving.proto import descriptions_pb2_grpc as rpc
 from serving.refusal import refusal_of, refuse
 from serving.settings import Settings
 from serving.tls import server_credentials
+from shop.descriptions.pages import PageKind
 from shop.errors import InvalidRequest, VitrineError
 
 logger = logging.getLogger(__name__)
@@ -94,8 +95,20 @@ class Descriptions:
             model = required_id("model", request.model) if request.model else ""
             draft, brief = draft_of(request.text, kind), brief_of(request.brief, kind)
             wish = Wish(page_id, _actor(request.actor), 0, None, kind, brief)
+            if kind is PageKind.PHOTO or request.photo:
+                if kind is not PageKind.PHOTO or model:
+                    field = "model" if kind is PageKind.PHOTO else "photo"
+                    raise InvalidRequest(field, "does not go with this kind of page")
+                return _decided(await self._service.submit_photo(wish, draft, request.photo))
             return _decided(await self._service.submit(wish, draft, model))
         return pb.DecisionResponse()
+
+    async def GetPhoto(self, request: pb.GetPhotoRequest, grpc_context: Any) -> pb.GetPhotoResponse:
+        """A photo's file."""
+        with _Answering("GetPhoto", grpc_context):
+            digest = required_id("photo", request.photo)
+            return pb.GetPhotoResponse(jpeg=await self._service.photos.content(digest))
+        return pb.GetPhotoResponse()
 
     async def ListReviews(
         self, request: pb.ListReviewsRequest, grpc_context: Any

@@ -12,6 +12,8 @@ from typing import Protocol
 
 from serving.adapters.brand_files import read_brand
 from serving.adapters.key_files import read_or_create_key
+from serving.adapters.photo_sql import SqlPhotos
+from serving.adapters.photos import read_photo, read_quality
 from serving.adapters.product_facts import SnapshotFacts
 from serving.adapters.spamassassin import SpamAssassin
 from serving.adapters.sqlite import SqliteDatabase
@@ -20,15 +22,10 @@ from serving.adapters.text_measures import TextMeasures
 from serving.adapters.version_sql import Database, SqlVersions
 from serving.adapters.webhook import HttpWebhook
 from serving.adapters.writer_service import WriterService
-from serving.describe.pipeline import (
-    Deps,
-    Progress,
-    Wish,
-    WritingSettings,
-    describe,
-    edit,
-    submit,
-)
+from serving.describe.call import Deps, Wish, WritingSettings
+from serving.describe.handing_in import edit, submit, submit_photo
+from serving.describe.judging import PhotoJudge
+from serving.describe.pipeline import Progress, describe
 from serving.describe.versions import (
     PUBLISHING,
     Action,
@@ -44,10 +41,12 @@ from shop.descriptions.draft import Draft
 from shop.descriptions.pages import PageKind
 from shop.descriptions.style import StyleGuide
 from shop.errors import DependencyError, InvalidRequest, NotFound
+from shop.photos.quality import QualityModel
 
 logger = logging.getLogger(__name__)
 
 _LOOK_FOR_MESSAGES_S = 1.0
+_THUMBNAIL_SIDE = 112  # where no model says what it was trained on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +55,8 @@ class DescriptionsService:
 
     deps: Deps
     store: SqlVersions
-    turns: asyncio.Semaphore  # texts written at once
+    photos: SqlPhotos
+    turns: asyncio.Semaphore  # texts written at once, and photos read
 
     async def published(self, product_id: str, kind: PageKind = PageKind.PRODUCT) -> Kept:
         """What the page shows. Raises NotFound."""
@@ -78,6 +78,15 @@ class DescriptionsService:
     async def submit(self, wish: Wish, draft: Draft, model: str) -> Kept:
         """Takes in a text that was written elsewhere; see `submit` of the pipeline."""
         return await submit(wish, draft, model, self.deps)
+
+    async def submit_photo(self, wish: Wish, alt: Draft, content: bytes) -> Kept:
+        """Takes in a product's picture. Raises InvalidRequest if the file is none of ours."""
+        model = self.deps.photos.model
+        async with self.turns:
+            photo = await asyncio.to_thread(
+                read_photo, content, thumbnail_side=model.side if model else _THUMBNAIL_SIDE
+            )
+            return await submit_photo(wish, alt, photo, self.deps)
 
     async def reviews(
         self, *, limit: int, after: str | None, kind: PageKind | None = None
@@ -142,6 +151,8 @@ async def open_descriptions(settings: Settings) -> AsyncIterator[DescriptionsSer
     async with AsyncExitStack() as stack:
         database = stack.enter_context(closing(await asyncio.to_thread(_database, settings)))
         store = await asyncio.to_thread(SqlVersions, database)
+        shelf = stack.enter_context(closing(await asyncio.to_thread(_database, settings)))
+        photos = SqlPhotos(shelf)
         specifications = Path(about.specifications) if about.specifications else None
         products = await asyncio.to_thread(SnapshotFacts, Path(about.snapshot), specifications)
         style, styles = read_styles(Path(about.style)) if about.style else (StyleGuide(), {})
@@ -156,6 +167,8 @@ async def open_descriptions(settings: Settings) -> AsyncIterator[DescriptionsSer
             style=style,
             styles=styles,
             spam=SpamAssassin(about.spam_filter, about.sender),
+            photos=PhotoJudge(model=await asyncio.to_thread(_quality_model, settings)),
+            seen=photos,
             writing=WritingSettings(about.max_tokens, about.temperature),
             now_ms=_now_ms,
             new_id=lambda: uuid.uuid4().hex,
@@ -164,7 +177,15 @@ async def open_descriptions(settings: Settings) -> AsyncIterator[DescriptionsSer
             signature = Signature(read_or_create_key(settings.webhook_key_file))
             telling = asyncio.create_task(_tell(store, HttpWebhook(about.webhook_url), signature))
             stack.callback(telling.cancel)
-        yield DescriptionsService(deps, store, asyncio.Semaphore(about.at_once))
+        yield DescriptionsService(deps, store, photos, asyncio.Semaphore(about.at_once))
+
+
+def _quality_model(settings: Settings) -> QualityModel | None:
+    """None where nobody has trained one: photos are judged by the limits, and wait for a person."""
+    if not settings.photo_quality_file.exists():
+        logger.info("no %s: photos are judged by limits alone", settings.photo_quality_file)
+        return None
+    return read_quality(settings.photo_quality_file)
 
 
 class _Connected(Database, Protocol):

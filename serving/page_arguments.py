@@ -4,11 +4,13 @@ import argparse
 from pathlib import Path
 
 from serving.proto import descriptions_pb2 as pb
+from shop.errors import NotFound
 
 _KINDS = {
     "product": pb.PAGE_PRODUCT,
     "campaign": pb.PAGE_CAMPAIGN,
     "category": pb.PAGE_CATEGORY,
+    "photo": pb.PAGE_PHOTO,
 }
 
 
@@ -44,6 +46,10 @@ def configure_submit(parser: argparse.ArgumentParser) -> None:
         help="JSON with opening, bullets and close, and title and summary for all but products",
     )  # fmt: skip
     parser.add_argument("--model", default="", help="what wrote it; default: a person did")
+    parser.add_argument(
+        "--photo", type=Path, metavar="FILE",
+        help="of a photo: JPEG, PNG or WebP; the text's opening is read aloud in its place",
+    )  # fmt: skip
     add_brief(parser)
 
 
@@ -56,6 +62,7 @@ def submitted(arguments: argparse.Namespace, text: pb.PageText) -> pb.SubmitPage
         model=arguments.model,
         actor=arguments.actor,
         brief=brief_of(arguments),
+        photo=_photo(arguments.photo),
     )
 
 
@@ -67,6 +74,15 @@ def brief_of(arguments: argparse.Namespace) -> pb.CampaignBrief:
 def kind_name(kind: "pb.PageKind") -> str:
     """As the command line names it."""
     return next((name for name, code in _KINDS.items() if code == kind), "product")
+
+
+def _photo(file: Path | None) -> bytes:
+    if file is None:
+        return b""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{file}: {error.strerror}") from error
 
 
 def _kind(text: str) -> "pb.PageKind":

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from serving.describe.ports import Piece, Product, WritingRequest
+from serving.describe.ports import Alike, Photo, Piece, Product, WritingRequest
 from shop.descriptions.deliverability import SpamReport
 from shop.descriptions.draft import Draft
 from shop.descriptions.page_facts import category_facts
 from shop.descriptions.validators import Measured
 from shop.errors import DependencyUnavailable, NotFound
+from shop.photos.fingerprint import ALIKE
 
 _PIECE = 40  # characters
 
@@ -82,6 +83,27 @@ class FixedSpamScorer:
         if self._points is None:
             raise DependencyUnavailable("spam filter", "none is installed")
         return SpamReport(self._points, 5.0, (("FIXED", self._points),), "fixed")
+
+
+class MemoryPhotos:
+    """Photos that were handed in."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, Photo]] = []
+
+    async def keep(self, photo: Photo, product_id: str) -> None:
+        """For this product."""
+        self.kept.append((product_id, photo))
+
+    async def alike(self, photo: Photo, product_id: str) -> Alike | None:
+        """The nearest of other products."""
+        found = [
+            Alike(other, (photo.fingerprint ^ kept.fingerprint).bit_count())
+            for other, kept in self.kept
+            if other != product_id
+        ]
+        nearest = min(found, key=lambda each: each.bits, default=None)
+        return nearest if nearest and nearest.bits <= ALIKE else None
 
 
 class FixedMeasures:

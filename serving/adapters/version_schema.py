@@ -55,4 +55,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE review_queue ADD COLUMN kind TEXT NOT NULL DEFAULT 'product'",
         "CREATE INDEX review_queue_kind ON review_queue (kind, impact, version_id)",
     ),
+    (
+        # Content in base64, so that the type is the same in both.
+        """CREATE TABLE photos (
+            digest TEXT PRIMARY KEY,
+            fingerprint TEXT NOT NULL,
+            content TEXT NOT NULL
+        )""",
+        """CREATE TABLE photo_products (
+            digest TEXT NOT NULL REFERENCES photos (digest),
+            product_id TEXT NOT NULL,
+            PRIMARY KEY (digest, product_id)
+        )""",
+    ),
 )

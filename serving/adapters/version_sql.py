@@ -34,6 +34,7 @@ _TOLD_AS = {  # what a webhook's type begins with
     PageKind.PRODUCT: "description",
     PageKind.CAMPAIGN: "campaign",
     PageKind.CATEGORY: "category",
+    PageKind.PHOTO: "photo",
 }
 _Result = TypeVar("_Result")
 Rows = list[tuple[Any, ...]]

@@ -17,6 +17,7 @@ KINDS = {
     "product": pb.PAGE_PRODUCT,
     "campaign": pb.PAGE_CAMPAIGN,
     "category": pb.PAGE_CATEGORY,
+    "photo": pb.PAGE_PHOTO,
 }
 PARTS = ("title", "summary", "opening", "bullets", "close")
 _DONE = {
@@ -77,6 +78,13 @@ async def show_product(visit: Visit) -> Response:
         waiting=waiting,
         done=_done(visit),
     )
+
+
+async def show_photo(visit: Visit) -> Response:
+    """A photo's file, which never changes under its name."""
+    content = await visit.desk.stack.descriptions.photo(_named(visit, "photo"))
+    headers = {"cache-control": "private, max-age=31536000, immutable"}
+    return Response(content, media_type="image/jpeg", headers=headers)
 
 
 async def show_editor(visit: Visit) -> Response:

@@ -22,6 +22,7 @@ from serving.console.reviewing import (
     reject,
     roll_back,
     show_editor,
+    show_photo,
     show_product,
     show_queue,
 )
@@ -114,6 +115,7 @@ _PAGES: dict[str, Pages] = {
     "/product": show_product,
     "/product/edit": show_editor,
     "/submit": show_submit,
+    "/photo": show_photo,
     "/window": show_window,
     "/status": show_status,
 }

@@ -57,6 +57,6 @@ def _form(visit: Visit, shown: Form, *, problem: str) -> Response:
         "submit.html",
         HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK,
         shown={name: shown.get(name, "") for name in _FIELDS},
-        kinds=tuple(KINDS),
+        kinds=tuple(name for name in KINDS if name != "photo"),  # forms here carry no files
         problem=problem,
     )

@@ -1,12 +1,12 @@
 """Judging: all that is wrong with a text, and how good it is, whatever kind of page it is for.
 
-Every kind is held to its facts; a campaign is put before a spam filter besides, and a category's
-page beside the one that a person wrote.
+Every kind is held to its facts; a campaign is put before a spam filter besides, a category's page
+beside the one that a person wrote, and a photo before the shop's limits and a trained model.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
-from serving.describe.ports import Measures, SpamScorer
+from serving.describe.ports import Alike, Measures, Photo, SpamScorer
 from serving.describe.versions import Scores
 from shop.descriptions.brand import BrandModel
 from shop.descriptions.deliverability import (
@@ -22,8 +22,18 @@ from shop.descriptions.seo import coverage_of_topics, seo_faults, seo_score
 from shop.descriptions.style import StyleGuide
 from shop.descriptions.validators import Checked, check
 from shop.errors import DependencyError, InvalidRequest
+from shop.photos.measures import measured
+from shop.photos.quality import PhotoLimits, QualityModel, photo_faults
 
 _SOFT_FAULT = 0.9  # what one matter of taste leaves of the confidence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoJudge:
+    """What photos are judged by; without a model by the limits alone, and then by a person."""
+
+    limits: PhotoLimits = field(default_factory=PhotoLimits)
+    model: QualityModel | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +43,15 @@ class Judges:
     measures: Measures
     brand: BrandModel
     spam: SpamScorer
+    photos: PhotoJudge
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """A photo, and the one of another product that looks like it, if there is one."""
+
+    photo: Photo
+    alike: Alike | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,7 @@ class Subject:
     facts: Facts
     style: StyleGuide
     human: Draft | None = None  # a category's page that a person wrote; None if nobody did
+    shot: Shot | None = None  # of a photo alone
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -82,14 +102,17 @@ async def judge_draft(draft: Draft, subject: Subject, judges: Judges) -> Attempt
     facts, style = subject.facts, subject.style
     measured = judges.measures.measure(draft.prose, draft.text)
     checked = check(draft, facts, style, measured)
-    brand = judges.brand.score(draft.text, facts)
+    # What is read aloud in a picture's place is a line: too short for a voice.
+    is_photo = subject.kind is PageKind.PHOTO
+    brand = 1.0 if is_photo else judges.brand.score(draft.text, facts)
     faults = checked.faults
     if brand < style.least_brand_score:
         off = f"sounds {brand:.2f} like this shop, {style.least_brand_score:.2f} is wanted"
         faults = (*faults, Fault(FaultKind.VOICE, "", off))
     own = await _of_kind(draft, subject, judges)
     faults = (*faults, *own.faults)
-    confidence = own.share * confidence_of(checked.coverage, brand, faults)
+    told = 1.0 if is_photo else checked.coverage
+    confidence = own.share * confidence_of(told, brand, faults)
     scores = Scores(brand, checked.coverage, measured.grade, confidence)
     return Attempt(draft, checked, scores, faults, own.measures)
 
@@ -116,6 +139,8 @@ async def _of_kind(draft: Draft, subject: Subject, judges: Judges) -> _Found:
             return await _of_campaign(draft, judges.spam)
         case PageKind.CATEGORY:
             return _of_category(draft, subject)
+        case PageKind.PHOTO if subject.shot is not None:
+            return _of_photo(subject.shot, judges.photos)
         case _ if draft.title or draft.summary:
             untold = "a product's page has neither title nor summary; its text begins at once"
             return _Found((Fault(FaultKind.FORM, draft.title or draft.summary, untold),))
@@ -152,3 +177,28 @@ def _of_category(page: Draft, subject: Subject) -> _Found:
             Measure("topics of that page told", coverage_of_topics(page, subject.human)),
         ]
     return _Found(seo_faults(page, subject.human, subject.keywords), tuple(measures), share)
+
+
+def _of_photo(shot: Shot, judge: PhotoJudge) -> _Found:
+    photo, limits = shot.photo, judge.limits
+    found = measured(photo.pixels)
+    faults = list(photo_faults(photo.width, photo.height, found, limits))
+    measures = [
+        Measure("width in pixels", photo.width),
+        Measure("height in pixels", photo.height),
+        *(Measure(name, value) for name, value in asdict(found).items()),
+    ]
+    share = 1.0
+    if judge.model is None:
+        share = 0.5  # what nobody has looked at is not published unseen
+        faults.append(Fault(FaultKind.PHOTO, "", "no trained model has looked at it"))
+    else:
+        share = judge.model.score(measured(photo.thumbnail))
+        measures.insert(0, Measure("quality", share))
+        if share < limits.least_quality:
+            low = f"has quality {share:.2f}, {limits.least_quality:g} is wanted"
+            faults.append(Fault(FaultKind.PHOTO, "", low))
+    if shot.alike is not None:
+        same = f"looks like the one of {shot.alike.product_id}: {shot.alike.bits} bits of 64 differ"
+        faults.append(Fault(FaultKind.PHOTO, "", same))
+    return _Found(tuple(faults), tuple(measures), share)

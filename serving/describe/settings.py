@@ -16,6 +16,8 @@ class DescribeSettings:
     snapshot: str = ""
     specifications: str = ""  # a Parquet table of product_id, name, value, unit; "": there is none
     brand: Path = Path("descriptions/brand.npz")  # inside the state folder, unless absolute
+    # The model that tells spoilt photos; trained by `python -m training.photo_quality`.
+    photo_quality: Path = Path("descriptions/photo_quality.npz")
     style: str = ""  # TOML with the house style and [category.NAME] tables; "": the built-in one
     store: Literal["sqlite", "postgres"] = "sqlite"  # postgres: of a cluster
     file: Path = Path("descriptions/versions.sqlite")  # inside the state folder, unless absolute

@@ -84,6 +84,7 @@ class Version:
     created_ms: int
     kind: PageKind = PageKind.PRODUCT
     measures: tuple[Measure, ...] = ()  # what its kind is scored by beside `scores`
+    photo: str = ""  # digest of the picture, where it is one
 
 
 @dataclass(frozen=True, slots=True)

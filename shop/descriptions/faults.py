@@ -25,6 +25,7 @@ class FaultKind(StrEnum):
     SPAM = "spam"  # a spam filter would file the letter away
     DELIVERABILITY = "deliverability"
     SEO = "seo"
+    PHOTO = "photo"
 
 
 # With any of these a text is never shown, whoever wants it. The others are matters of taste.

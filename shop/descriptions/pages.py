@@ -12,6 +12,7 @@ class PageKind(StrEnum):
     PRODUCT = "product"  # a product's description
     CAMPAIGN = "campaign"  # an e-mail: title is the subject, summary the preview line
     CATEGORY = "category"  # a category's page: title and summary are what search engines show
+    PHOTO = "photo"  # a product's picture; the text is what is read aloud in its place
 
 
 # These have a title and a summary beside their text.
@@ -44,6 +45,12 @@ def style_for(kind: PageKind, style: StyleGuide) -> StyleGuide:
                 style,
                 is_strict=False, least_opening=25, most_opening=250,
                 least_bullets=0, most_bullets=12, most_bullet=40, least_close=0,
+            )  # fmt: skip
+        case PageKind.PHOTO:
+            return replace(
+                style,
+                is_strict=False, keywords=(), least_opening=2, most_opening=40,
+                least_bullets=0, least_close=0, most_close=0, least_grade=-100.0, most_grade=100.0,
             )  # fmt: skip
         case _:
             return style

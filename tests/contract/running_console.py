@@ -26,10 +26,12 @@ from serving.adapters.memory_descriptions import (
     FixedSpamScorer,
     MemoryProducts,
 )
+from serving.adapters.photo_sql import SqlPhotos
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.version_sql import SqlVersions
 from serving.console.invitation import token_of
-from serving.describe.pipeline import Deps, WritingSettings
+from serving.describe.call import Deps, WritingSettings
+from serving.describe.judging import PhotoJudge
 from serving.describe.ports import Piece, Product, WritingRequest
 from serving.describe.versions import Action, Decision, Impact, Scores, Version
 from serving.descriptions_door import Descriptions
@@ -81,6 +83,7 @@ class Texts:
     made: int = 0
     answers: list[str] = field(default_factory=list)  # what a model would write; none: none runs
     model_version: str = "scripted-1"
+    deps: Deps | None = None
 
     async def write(self, request: WritingRequest) -> AsyncIterator[Piece]:
         if not self.answers:
@@ -164,6 +167,8 @@ def texts_service(file: Path) -> Iterator[tuple[Texts, str]]:
     thread.start()
     database = SqliteDatabase(file)
     texts = Texts(SqlVersions(database), {}, loop)
+    shelf = SqliteDatabase(file)
+    photos = SqlPhotos(shelf)
     deps = Deps(
         products=MemoryProducts(texts.known),
         writer=texts,
@@ -173,14 +178,17 @@ def texts_service(file: Path) -> Iterator[tuple[Texts, str]]:
         style=StyleGuide(),
         styles={},
         spam=FixedSpamScorer(),
+        photos=PhotoJudge(),
+        seen=photos,
         writing=WritingSettings(),
         now_ms=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: os.urandom(16).hex(),
     )
+    texts.deps = deps
 
     async def start() -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server()
-        service = DescriptionsService(deps, texts.store, asyncio.Semaphore(1))
+        service = DescriptionsService(deps, texts.store, photos, asyncio.Semaphore(1))
         descriptions_pb2_grpc.add_DescriptionsServicer_to_server(Descriptions(service), server)
         health = HealthServicer()
         health.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -198,6 +206,7 @@ def texts_service(file: Path) -> Iterator[tuple[Texts, str]]:
         thread.join()
         loop.close()
         database.close()
+        shelf.close()
 
 
 @contextmanager

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from serving.adapters.photos import read_photo
+from serving.describe.call import Wish
+from serving.describe.handing_in import submit_photo
 from serving.describe.versions import Action
+from shop.descriptions.draft import Draft
 from shop.descriptions.pages import PageKind
 from tests.contract.running_browser import a_page, running_browser
 from tests.contract.running_console import (
@@ -15,6 +19,7 @@ from tests.contract.running_console import (
     running_console,
 )
 from tests.contract.test_console_browser import OLD, log_in
+from tests.unit.drawn_photos import a_photo, as_file
 
 OFFER = "offer=20 % discount on every jacket until 30 November"
 OPENING = "Until 30 November every jacket of ours comes with a 20 % discount."
@@ -150,3 +155,24 @@ def test_a_form_with_a_mistake_comes_back_filled_in(page: Page, console: Running
     page.get_by_role("button", name="Check this text").click()
     expect(page.get_by_role("alert")).to_contain_text("write NAME=VALUE")
     expect(page.get_by_label("Subject or title")).to_have_value("Jackets & <b>more</b>")
+
+
+def test_a_photo_is_reviewed_with_its_figures_beside_it(
+    page: Page, console: RunningConsole
+) -> None:
+    console.texts.add(Action.PUBLISHED, facts=facts_of_a_jacket("F1", "Jacket F1"))
+    photo = read_photo(as_file(a_photo(3)), thumbnail_side=112)
+    wish = Wish("F1", "studio", 0, None, PageKind.PHOTO)
+    alt = Draft("A navy jacket with a hood.", (), "")
+    assert console.texts.deps is not None
+    console.texts.wait_for(submit_photo(wish, alt, photo, console.texts.deps))
+    page.goto(f"{console.address}/reviews?kind=photo")
+    page.locator("[data-row]").first.click()
+    shown = page.get_by_role("img", name="A navy jacket with a hood.")
+    expect(shown).to_be_visible()
+    assert shown.evaluate("image => image.complete && image.naturalWidth") == 120
+    expect(page.get_by_role("row", name="sharpness")).to_be_visible()
+    page.keyboard.press("a")
+    expect(page.get_by_role("status")).to_contain_text("Approved")
+    kept = console.texts.wait_for(console.texts.store.published("F1", PageKind.PHOTO))
+    assert kept.version.photo == photo.digest

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from serving.describe.pipeline import Deps
+from serving.describe.call import Deps
 from serving.describe.ports import Piece, WritingRequest
 from serving.descriptions_door import Descriptions
 from serving.descriptions_service import DescriptionsService
@@ -24,7 +24,8 @@ Stub = rpc.DescriptionsStub
 @asynccontextmanager
 async def _door(deps: Deps) -> AsyncIterator[Stub]:
     server = grpc.aio.server()
-    service = DescriptionsService(deps, deps.versions, asyncio.Semaphore(2))  # type: ignore[arg-type]
+    photos = deps.seen
+    service = DescriptionsService(deps, deps.versions, photos, asyncio.Semaphore(2))  # type: ignore[arg-type]
     rpc.add_DescriptionsServicer_to_server(Descriptions(service), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

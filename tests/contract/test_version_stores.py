@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.adapters.photo_sql import SqlPhotos
+from serving.adapters.photos import read_photo
 from serving.adapters.postgres import PostgresDatabase
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.version_records import from_body, to_body
@@ -28,6 +30,7 @@ from shop.descriptions.pages import Measure, PageKind
 from shop.errors import DependencyUnavailable
 from tests.contract.running_postgres import RunningPostgres, needs_postgres
 from tests.unit.described_products import a_page, a_shelf
+from tests.unit.drawn_photos import a_photo, as_file
 
 OpenStore = Callable[[], SqlVersions]
 
@@ -53,7 +56,9 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenS
     store()
     if request.param == "postgres":
         with opened[0].transaction():
-            opened[0].run("TRUNCATE review_queue, pages, decisions, outbox, versions")
+            opened[0].run(
+                "TRUNCATE photo_products, photos, review_queue, pages, decisions, outbox, versions"
+            )
     yield store
     for database in opened:
         database.close()
@@ -187,6 +192,28 @@ def test_pages_of_different_kinds_share_a_queue_and_nothing_else(open_store: Ope
         }
         with pytest.raises(Conflict):
             await store.decide(Decision("letter", "P1", Action.ROLLED_BACK, "ada", "", 2_000))
+
+    run(work())
+
+
+def test_photos_are_kept_once_and_look_alikes_of_other_products_are_found(
+    open_store: OpenStore,
+) -> None:
+    async def work() -> None:
+        photos = SqlPhotos(open_store()._database)
+        one = read_photo(as_file(a_photo(1)), thumbnail_side=112)
+        darker = read_photo(as_file((a_photo(1) * 0.9).astype("uint8")), thumbnail_side=112)
+        other = read_photo(as_file(a_photo(9)), thumbnail_side=112)
+        for _ in range(2):
+            await photos.keep(one, "P1")
+        await photos.keep(one, "P3")
+        assert await photos.content(one.digest) == one.content
+        assert await photos.alike(darker, "P1") is not None
+        found = await photos.alike(darker, "P2")
+        assert found is not None
+        assert found.product_id == "P1"
+        assert found.bits <= 8
+        assert await photos.alike(other, "P2") is None
 
     run(work())
 

@@ -10,18 +10,15 @@ import numpy as np
 from serving.adapters.memory_descriptions import (
     FixedMeasures,
     FixedSpamScorer,
+    MemoryPhotos,
     MemoryProducts,
     ScriptedWriter,
 )
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.version_sql import SqlVersions
-from serving.describe.pipeline import (
-    Deps,
-    Progress,
-    Wish,
-    WritingSettings,
-    describe,
-)
+from serving.describe.call import Deps, Wish, WritingSettings
+from serving.describe.judging import PhotoJudge
+from serving.describe.pipeline import Progress, describe
 from serving.describe.ports import Product, SpamScorer, Writer
 from serving.describe.versions import Kept
 from shop.descriptions.brand import COLUMNS, BrandModel
@@ -68,6 +65,8 @@ def deps_of(
         style=style or StyleGuide(),
         styles={},
         spam=spam or FixedSpamScorer(),
+        photos=PhotoJudge(),
+        seen=MemoryPhotos(),
         writing=WritingSettings(),
         now_ms=lambda: 1_000,
         new_id=lambda: f"v{next(numbers)}",

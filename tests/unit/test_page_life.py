@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from serving.adapters.memory_descriptions import FixedSpamScorer, ScriptedWriter
-from serving.describe.pipeline import Deps, Wish, edit, submit
+from serving.describe.call import Deps, Wish
+from serving.describe.handing_in import edit, submit
 from serving.describe.versions import Action, Decision, Kept, State
 from shop.descriptions.draft import Draft
 from shop.descriptions.faults import FaultKind
