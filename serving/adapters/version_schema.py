@@ -67,5 +67,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             product_id TEXT NOT NULL,
             PRIMARY KEY (digest, product_id)
         )""",
+        "CREATE INDEX pages_at ON pages (at_ms)",
     ),
 )

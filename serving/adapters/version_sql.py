@@ -286,6 +286,11 @@ def page_key(page_id: str, kind: PageKind) -> str:
     return page_id if kind is PageKind.PRODUCT else f"{kind}{_SEPARATOR}{page_id}"
 
 
+def is_product_key(key: str) -> bool:
+    """Whether a page's key is a product's id."""
+    return _SEPARATOR not in key
+
+
 def _key_of(decision: Decision) -> str:
     return page_key(decision.product_id, decision.kind)
 

@@ -29,6 +29,8 @@ class DescribeSettings:
     # 0.4: the lowest that does not repeat itself when a draft is written again with another seed.
     temperature: float = 0.4
     at_once: int = 8  # texts written at once; more wait
+    # How often the doors of lists look which texts are shown, for `description_version`.
+    lists_look_every_s: float = 5.0
     # SpamAssassin's command, which reads every campaign; without it campaigns wait unread, and say
     # so. Its points depend on the sender, so name the address that your letters really come from.
     spam_filter: str = "spamassassin"
@@ -47,6 +49,7 @@ class DescribeSettings:
         )
         _require(50 <= self.max_tokens <= 4_096, "max_tokens: must be 50 to 4096")
         _require(0.0 <= self.temperature <= 2.0, "temperature: must be 0 to 2")
+        _require(0.1 <= self.lists_look_every_s <= 3_600, "lists_look_every_s: must be 0.1 to 3600")
         _require(bool(self.spam_filter), "spam_filter: must be a command")
         _require(
             re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", self.sender, re.ASCII) is not None,

@@ -25,6 +25,7 @@ from serving.describe.versions import (
     State,
     Version,
 )
+from serving.shown_texts import ShownTexts
 from shop.descriptions.faults import Fault, FaultKind
 from shop.descriptions.pages import Measure, PageKind
 from shop.errors import DependencyUnavailable
@@ -216,6 +217,49 @@ def test_photos_are_kept_once_and_look_alikes_of_other_products_are_found(
         assert await photos.alike(other, "P2") is None
 
     run(work())
+
+
+def test_lists_learn_which_texts_are_shown_and_of_what_was_taken_back(
+    open_store: OpenStore,
+) -> None:
+    async def work() -> None:
+        store = open_store()
+        texts = ShownTexts(lambda: store._database)
+        texts.look()
+        assert texts.versions == {}
+        await _add(store, a_version("a"), Action.PUBLISHED)
+        await _add(store, a_version("b"), Action.PUBLISHED)
+        letter = a_version("letter", "P2", kind=PageKind.CAMPAIGN)
+        decision = replace(first(letter, Action.PUBLISHED), kind=PageKind.CAMPAIGN)
+        await store.add(letter, decision)
+        texts.look()
+        assert texts.versions == {"P1": "b"}
+        await store.decide(Decision("a", "P1", Action.ROLLED_BACK, "bob", "", 90_000_000))
+        texts.look()
+        assert texts.versions == {"P1": "a"}
+        await _add(store, a_version("c", "P3", created_ms=90_000_001), Action.QUEUED)
+        texts.look()
+        assert texts.versions == {"P1": "a"}
+
+    run(work())
+
+
+def test_a_store_that_is_not_there_yet_or_is_lost_leaves_what_was_known(tmp_path: Path) -> None:
+    texts = ShownTexts(lambda: None)
+    texts.look()
+    assert texts.versions == {}
+    database = SqliteDatabase(tmp_path / "empty.sqlite")  # nobody has made the tables
+    connected = iter([database, SqliteDatabase(tmp_path / "full.sqlite")])
+    texts = ShownTexts(lambda: next(connected))
+    texts.versions["P1"] = "a"
+    with pytest.raises(DependencyUnavailable):
+        texts.look()
+    assert texts.versions == {"P1": "a"}
+    store = SqlVersions(SqliteDatabase(tmp_path / "full.sqlite"))
+    run(_add(store, a_version("b"), Action.PUBLISHED))
+    texts.look()  # by a new connection
+    assert texts.versions == {"P1": "b"}
+    texts.close()
 
 
 def test_records_of_the_time_when_there_were_only_products_are_read() -> None:

@@ -121,19 +121,35 @@ def test_losing_the_descriptions_costs_no_recommendation(
     stack: RunningStack, stub: rpc.DescriptionsStub
 ) -> None:
     _keep(stack, "P000003", "kept", last=Action.PUBLISHED)
-    file = str(stack.state_dir / "descriptions" / "versions.sqlite")
-    (holder,) = [process for process in psutil.process_iter() if file in _files(process)]
+    port = int(stack.state.addresses["descriptions"].rpartition(":")[2])
+    (holder,) = [process for process in psutil.process_iter() if port in _ports(process)]
     holder.kill()
     assert stack.home(stack.known_shopper).items
     assert eventually(lambda: _answers(stub))
     assert _shown(stub, "P000003") == "kept"
 
 
-def _files(process: psutil.Process) -> set[str]:
+def test_a_list_tells_which_version_of_its_text_each_product_shows(
+    stack: RunningStack, stub: rpc.DescriptionsStub
+) -> None:
+    product_id = stack.home(stack.known_shopper).items[0].product_id
+    _keep(stack, product_id, "shown-in-lists", last=Action.PUBLISHED)
+
+    def is_told() -> bool:
+        told = {each.product_id: each.description_version
+                for each in stack.home(stack.known_shopper).items}  # fmt: skip
+        return told.get(product_id) == "shown-in-lists"
+
+    assert eventually(is_told)
+
+
+def _ports(process: psutil.Process) -> set[int]:
+    """That it listens at."""
     try:
-        return {opened.path for opened in process.open_files()}
+        found = process.net_connections(kind="tcp")
     except psutil.Error:
         return set()
+    return {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
 
 
 def test_a_decision_of_another_day_is_still_there(stack: RunningStack) -> None:
