@@ -6,6 +6,7 @@ from dataclasses import replace
 from serving.describe.ports import Alike, Photo, Piece, Product, WritingRequest
 from shop.descriptions.deliverability import SpamReport
 from shop.descriptions.draft import Draft
+from shop.descriptions.facts import Facts
 from shop.descriptions.page_facts import category_facts
 from shop.descriptions.validators import Measured
 from shop.errors import DependencyUnavailable, NotFound
@@ -68,6 +69,13 @@ class MemoryProducts:
             raise NotFound(f"the shop has no category {name!r}")
         facts = category_facts(name, len(found), [each.facts for each in found])
         return replace(found[0], facts=facts, traffic=sum(each.traffic for each in found))
+
+    async def whole_shop(self) -> Product:
+        """All traffic at the mean margin."""
+        known = list(self._products.values())
+        margin = sum(each.margin for each in known) / max(len(known), 1)
+        traffic = sum(each.traffic for each in known)
+        return Product(Facts("", "", "", "", ()), traffic, 1.0, margin)
 
 
 class FixedSpamScorer:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from serving.describe.ports import Product
 from shop.catalogue import SPECIFICATION
-from shop.descriptions.facts import Attribute, facts_of
+from shop.descriptions.facts import Attribute, Facts, facts_of
 from shop.descriptions.page_facts import category_facts
 from shop.errors import DependencyUnavailable, NotFound
 
@@ -56,6 +56,12 @@ class SnapshotFacts:
             raise NotFound(f"the shop has no category {name[:40]!r}")
         return await asyncio.to_thread(self._category, name, ids)
 
+    async def whole_shop(self) -> Product:
+        """Every click, and the mean margin; no facts."""
+        margins = [_margin(row) for row in self._products.values()]
+        margin = sum(margins) / len(margins) if margins else 0.0
+        return Product(Facts("", "", "", "", ()), float(sum(self._clicks.values())), 1.0, margin)
+
     def _category(self, name: str, ids: list[str]) -> Product:
         known = [self._product(self._products[each]) for each in ids[:_MOST_OF_CATEGORY]]
         facts = category_facts(name, len(ids), [each.facts for each in known])
@@ -75,10 +81,8 @@ class SnapshotFacts:
             product_id, row["title"] or "", row["category"] or "", row["brand"] or "", lines
         )
         clicks = self._clicks.get(product_id, 0)
-        cost = row["cost_minor"] or 0
-        margin = ((row["price_minor"] or 0) - cost) / _MINOR
         share = clicks / self._most_clicks if self._most_clicks else 0.0
-        return Product(facts, float(clicks), share, margin)
+        return Product(facts, float(clicks), share, _margin(row))
 
 
 def _products(file: Path) -> dict[str, dict[str, Any]]:
@@ -86,6 +90,10 @@ def _products(file: Path) -> dict[str, dict[str, Any]]:
     columns = [name for name in (*_HEADS, *SPECIFICATION) if name in there]
     rows = pq.read_table(file, columns=columns).to_pylist()
     return {row["product_id"]: {**dict.fromkeys(_HEADS), **row} for row in rows}
+
+
+def _margin(row: dict[str, Any]) -> float:
+    return ((row["price_minor"] or 0) - (row["cost_minor"] or 0)) / _MINOR
 
 
 def _by_category(

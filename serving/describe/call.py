@@ -1,7 +1,7 @@
 """Call: what one wish for a text works with, and what the text is to be about."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from serving.describe.judging import Judges, PhotoJudge, Subject
@@ -74,8 +74,10 @@ async def product_of(wish: Wish, deps: Deps) -> Product:
             facts = campaign_facts(
                 wish.product_id, wish.brief.stated, [each.facts for each in found]
             )
-            margin = sum(each.margin for each in found) / len(found) if found else 0.0
-            share = max((each.traffic_share for each in found), default=0.0)
+            if not found:  # a letter about no product in particular is about all of them
+                return replace(await deps.products.whole_shop(), facts=facts)
+            margin = sum(each.margin for each in found) / len(found)
+            share = max(each.traffic_share for each in found)
             return Product(facts, sum(each.traffic for each in found), share, margin)
         case _:
             return await deps.products.product(wish.product_id)

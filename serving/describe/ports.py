@@ -76,6 +76,10 @@ class ProductFacts(Protocol):
         """What its products have in common. Raises NotFound if the shop has no such category."""
         ...
 
+    async def whole_shop(self) -> Product:
+        """How much hangs on all products together; no facts."""
+        ...
+
 
 class Measures(Protocol):
     """What libraries tell of a text."""

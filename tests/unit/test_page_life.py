@@ -86,6 +86,15 @@ def test_without_a_filter_a_letter_waits_and_says_that_nobody_read_it(tmp_path: 
     assert "spam points" not in _measures(kept)
 
 
+def test_a_letter_about_no_product_in_particular_counts_for_the_whole_shop(tmp_path: Path) -> None:
+    deps = deps_of(tmp_path)
+    about_one = _submitted(deps, LETTER, a_letter()).version.impact
+    brief = Brief((), OFFER.stated)
+    kept = _submitted(deps, replace(LETTER, brief=brief), a_letter(bullets=()))
+    assert kept.version.impact.traffic >= about_one.traffic > 0.0
+    assert kept.version.impact.total > 0.0
+
+
 def test_a_letter_about_an_unknown_product_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         _submitted(deps_of(tmp_path), replace(LETTER, brief=Brief(("P404",))), a_letter())
