@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
@@ -24,12 +24,13 @@ from serving.page_arguments import (
     brief_of,
     configure_submit,
     kind_name,
+    page_text,
     submitted,
 )
 from serving.proto import descriptions_pb2 as pb
 from serving.proto import descriptions_pb2_grpc as rpc
 from serving.stack.folder import StateFolder
-from shop.errors import InvalidRequest, NotFound
+from shop.errors import NotFound
 
 _TIMEOUT_S = 5.0
 _READING_S = 30.0  # a spam filter reads a letter for some seconds
@@ -134,11 +135,11 @@ def _decide(stub: rpc.DescriptionsStub, arguments: argparse.Namespace) -> pb.Dec
             )
             decided = stub.Reject(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
         case "edit":
-            text = _page_text(arguments.text)
+            text = page_text(arguments.text)
             request = pb.EditRequest(version_id=arguments.version, actor=actor, text=text)
             decided = stub.Edit(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
         case "submit":
-            request = submitted(arguments, _page_text(arguments.text))
+            request = submitted(arguments, page_text(arguments.text))
             decided = stub.SubmitPage(request, timeout=_READING_S, metadata=_token(arguments))
         case _:
             request = pb.RollbackRequest(
@@ -223,16 +224,6 @@ def _written(stub: rpc.DescriptionsStub, arguments: argparse.Namespace) -> pb.De
         if step.HasField("finished"):
             finished = step.finished
     return finished
-
-
-def _page_text(file: Path) -> pb.PageText:
-    try:
-        return ParseDict(json.loads(file.read_text()), pb.PageText())
-    except OSError as error:
-        raise NotFound(f"{file}: {error.strerror}") from error
-    except (ValueError, ParseError) as error:
-        parts = "opening, bullets, close, and title and summary where the page has them"
-        raise InvalidRequest("text", f"{file} is no JSON of {parts}") from error
 
 
 def _print(arguments: argparse.Namespace, reply: Message, show: Callable[[Console], Any]) -> None:

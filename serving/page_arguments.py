@@ -1,10 +1,13 @@
 """Page arguments: how the command line names a kind of page, and what a campaign is about."""
 
 import argparse
+import json
 from pathlib import Path
 
+from google.protobuf.json_format import ParseDict, ParseError
+
 from serving.proto import descriptions_pb2 as pb
-from shop.errors import NotFound
+from shop.errors import InvalidRequest, NotFound
 
 _KINDS = {
     "product": pb.PAGE_PRODUCT,
@@ -74,6 +77,17 @@ def brief_of(arguments: argparse.Namespace) -> pb.CampaignBrief:
 def kind_name(kind: "pb.PageKind") -> str:
     """As the command line names it."""
     return next((name for name, code in _KINDS.items() if code == kind), "product")
+
+
+def page_text(file: Path) -> pb.PageText:
+    """A text from a JSON file. Raises NotFound or InvalidRequest."""
+    try:
+        return ParseDict(json.loads(file.read_text()), pb.PageText())
+    except OSError as error:
+        raise NotFound(f"{file}: {error.strerror}") from error
+    except (ValueError, ParseError) as error:
+        parts = "opening, bullets, close, and title and summary where the page has them"
+        raise InvalidRequest("text", f"{file} is no JSON of {parts}") from error
 
 
 def _photo(file: Path | None) -> bytes:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+from serving.adapters.page_keys import is_product_key
 from serving.adapters.sqlite import SqliteDatabase
-from serving.adapters.version_sql import is_product_key
 from serving.settings import Settings
 from shop.errors import DependencyError
 

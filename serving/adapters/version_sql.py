@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
+from serving.adapters.page_keys import TOLD_AS, page_key
 from serving.adapters.version_records import from_body, to_body
 from serving.adapters.version_schema import MIGRATIONS
 from serving.describe.versions import (
@@ -28,14 +29,6 @@ from serving.describe.versions import (
 from shop.descriptions.pages import PageKind
 from shop.errors import DependencyUnavailable
 
-# No id holds this character: the door refuses control characters.
-_SEPARATOR = "\x1f"
-_TOLD_AS = {  # what a webhook's type begins with
-    PageKind.PRODUCT: "description",
-    PageKind.CAMPAIGN: "campaign",
-    PageKind.CATEGORY: "category",
-    PageKind.PHOTO: "photo",
-}
 _Result = TypeVar("_Result")
 Rows = list[tuple[Any, ...]]
 
@@ -259,7 +252,7 @@ class SqlVersions:
         message_id = uuid.uuid4().hex
         body = {
             "id": message_id,
-            "type": f"{_TOLD_AS[decision.kind]}.{decision.action}",
+            "type": f"{TOLD_AS[decision.kind]}.{decision.action}",
             "kind": decision.kind.value,
             "product_id": decision.product_id,
             "version_id": decision.version_id,
@@ -279,16 +272,6 @@ class SqlVersions:
             (decision.version_id, _key_of(decision)),
         )
         return any(Action(row[0]) in PUBLISHING for row in rows)
-
-
-def page_key(page_id: str, kind: PageKind) -> str:
-    """By what a page is kept: no two pages of different kinds have one key."""
-    return page_id if kind is PageKind.PRODUCT else f"{kind}{_SEPARATOR}{page_id}"
-
-
-def is_product_key(key: str) -> bool:
-    """Whether a page's key is a product's id."""
-    return _SEPARATOR not in key
 
 
 def _key_of(decision: Decision) -> str:

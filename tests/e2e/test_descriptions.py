@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import grpc
@@ -47,7 +47,8 @@ def _keep(stack: RunningStack, product_id: str, *version_ids: str, last: Action)
         for version_id in version_ids:
             version = a_version(version_id, product_id)
             action = last if version_id == version_ids[-1] else Action.PUBLISHED
-            asyncio.run(store.add(version, first(version, action)))
+            decision = replace(first(version, action), at_ms=time.time_ns() // 1_000_000)
+            asyncio.run(store.add(version, decision))
 
 
 def _shown(stub: rpc.DescriptionsStub, product_id: str) -> str:
@@ -97,12 +98,13 @@ def test_a_campaign_and_a_category_page_live_through_the_command_line(
     stack: RunningStack, stub: rpc.DescriptionsStub, tmp_path: Path
 ) -> None:
     letter = tmp_path / "letter.json"
-    letter.write_text(json.dumps(asdict(a_letter(bullets=()))))
+    summary = "For every room of yours, until 30 November."
+    letter.write_text(json.dumps(asdict(a_letter(bullets=(), summary=summary))))
     offer = f"offer={OFFER.stated[0].value}"
     made = stack.cli_json(
         "review", "submit", "campaign", "spring", "--text", str(letter), "--state", offer
     )
-    assert made["state"] == "VERSION_IN_REVIEW", made
+    assert made["state"] == "VERSION_IN_REVIEW", made["faults"]
     queue = stack.cli_json("review", "list", "--kind", "campaign")
     assert [each["version"]["product_id"] for each in queue["entries"]] == ["spring"]
     assert stack.cli("review", "approve", made["version_id"]).returncode == 0
