@@ -23,6 +23,7 @@ from serving.adapters.shard_wire import (
 )
 from serving.index_settings import IndexSettings
 from serving.recommend.request import Degradation
+from serving.recommend.settings import RecommendSettings, StageBudgets
 from serving.reply import encode_answer
 from serving.service import Service
 from serving.stack.ports import free_port
@@ -36,6 +37,10 @@ from tests.contract.test_release_switch import (
 from tests.unit.small_shop import an_ask
 
 WAIT_S = 60.0
+# A busy machine's: nothing here is about time.
+PATIENT = RecommendSettings(
+    budgets=StageBudgets(total_ms=9_000, history_ms=2_000, tower_ms=2_000, index_ms=2_000)
+)
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 TOKEN = f"Bearer {shard_token(KEY)}"
 
@@ -98,10 +103,15 @@ def shards_of(root: Path) -> Iterator[Processes]:
 
 
 async def until_searched(service: Service, share: float) -> None:
-    """Returns once a list says that this share of the products was searched for it."""
+    """Returns once a list says that this share of the products was searched for it.
+
+    Explained lists are not from the cache.
+    """
     until = time.monotonic() + WAIT_S
     while True:
-        answer = await service.recommend(an_ask(), start_s=time.monotonic(), total_s=5.0)
+        answer = await service.recommend(
+            an_ask(explain=True), start_s=time.monotonic(), total_s=9.0
+        )
         assert len(answer.slate) == 10  # in every case
         lost = {reason for _, reason in answer.degraded}
         assert Degradation.FALLBACK_CANDIDATES not in lost
@@ -121,14 +131,14 @@ def test_a_service_loses_a_shard_says_so_and_has_it_back(tmp_path: Path) -> None
 
     async def use(processes: Processes) -> None:
         about = IndexSettings(2, processes.addresses)
-        async with running(tmp_path, index=about) as (service, _):
+        async with running(tmp_path, index=about, recommend=PATIENT) as (service, _):
             await until_searched(service, 1.0)
             processes.kill(1)
             # Rows 10 to 20 of 0 to 20, of which row 0 is no product.
             await until_searched(service, 1.0 - 11 / PRODUCT_COUNT)
             metrics = service.telemetry.registry
             assert metrics.get_sample_value("vitrine_index_coverage") == pytest.approx(9 / 20)
-            processes.start(1)
+            await asyncio.to_thread(processes.start, 1)
             await until_searched(service, 1.0)
             assert metrics.get_sample_value("vitrine_index_coverage") == 1.0
             failures = metrics.get_sample_value("vitrine_shard_failures_total", {"shard": "1"})
@@ -145,7 +155,7 @@ def test_gateway_and_shards_go_over_to_the_next_release_together(tmp_path: Path)
 
     async def use(processes: Processes) -> None:
         about = IndexSettings(2, processes.addresses)
-        async with running(tmp_path, index=about) as (service, triton):
+        async with running(tmp_path, index=about, recommend=PATIENT) as (service, triton):
             assert isinstance(triton, PickyTriton)
             following = asyncio.create_task(service.of_next_release())
             make_current(tmp_path, second)
@@ -155,7 +165,7 @@ def test_gateway_and_shards_go_over_to_the_next_release_together(tmp_path: Path)
             await until_searched(service, 1.0)  # for a call that began before
             # A shard that starts now holds the second; asked about the first, it takes it up.
             processes.kill(0)
-            processes.start(0)
+            await asyncio.to_thread(processes.start, 0)
             await until_searched(successor, 1.0)
             await until_searched(service, 1.0)
 
@@ -174,7 +184,7 @@ def test_a_release_that_a_shard_cannot_hold_is_waited_for(tmp_path: Path) -> Non
 
     async def use(processes: Processes) -> None:
         about = IndexSettings(2, processes.addresses)
-        async with running(here, index=about) as (service, _):
+        async with running(here, index=about, recommend=PATIENT) as (service, _):
             await until_searched(service, 1.0)
             following = asyncio.create_task(service.of_next_release())
             make_current(here, second)
