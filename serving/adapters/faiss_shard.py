@@ -24,6 +24,8 @@ from shop.release import INDEX_FILE, TEXT_INDEX_FILE
 
 faiss: Any = faiss_library  # its stubs know neither the search parameters nor the subclasses
 
+faiss.omp_set_num_threads(1)  # as serving.adapters.faiss says; a shard has one thread that searches
+
 FILES = {IndexName.PRODUCTS: INDEX_FILE, IndexName.TEXTS: TEXT_INDEX_FILE}
 
 

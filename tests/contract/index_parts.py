@@ -1,5 +1,6 @@
 """Indexes in parts, as a release's files hold them, asked without a network."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ class Answers:
     """How one shard behaves."""
 
     is_lost: bool = False
+    stalls: bool = False
     raw: bytes | None = None  # instead of its answer
     status: int = 200
     asked: int = 0
@@ -78,6 +80,8 @@ class NearShards(Shards):
         answers.asked += 1
         if answers.is_lost:
             raise DependencyUnavailable("index", "nobody listens")
+        if answers.stalls:
+            await asyncio.Event().wait()
         if answers.raw is not None:
             return answers.status, answers.raw
         rows, cosines = part.nearest(read_question(body, part.row_count))

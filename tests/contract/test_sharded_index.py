@@ -217,3 +217,14 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / INDEX_FILE).write_bytes(b"no index at all")
     with pytest.raises(ReleaseRejected, match="cannot be read"):
         load_shard_index(tmp_path, IndexName.PRODUCTS, None, shard=0, shards=2)
+
+
+def test_a_part_that_does_not_answer_in_time_is_done_without() -> None:
+    whole, vectors, _ = whole_of("flat")
+    shards = NearShards(shards_of("flat", 2).parts)
+    shards.answers[1].stalls = True
+    index = in_parts(shards, len(vectors))
+    found = asyncio.run(index.search(vectors[1], 5, allowed=None, timeout_s=0.2))
+    assert isinstance(found, PartlyFound)
+    everything, _ = search(whole, vectors[1], PRODUCTS)
+    assert found[0].tolist() == everything[everything < 200][:5].tolist()
