@@ -44,7 +44,12 @@ def open_shards(settings: Settings, release_key: bytes) -> Shards | None:
 
 
 async def until_held(
-    shards: _Holding, release: str, *, before: str, is_wanted: Callable[[], bool]
+    shards: _Holding,
+    release: str,
+    *,
+    before: str,
+    is_wanted: Callable[[], bool],
+    every_s: float = _ASK_EVERY_S,
 ) -> bool:
     """True once every shard that holds `before` holds `release`; False once nobody wants it.
 
@@ -58,7 +63,7 @@ async def until_held(
         if lacking != told:
             logger.warning("%s waits for %s", release, "; ".join(lacking))
             told = lacking
-        await asyncio.sleep(_ASK_EVERY_S)
+        await asyncio.sleep(every_s)
     return False
 
 

@@ -38,6 +38,7 @@ TITLES = {
     "faults": "Triton killed under load",
     "adversity": "One thing goes wrong at a time",
     "upgrade": "A second cluster takes over under load",
+    "nodes": "A node of the cluster is lost under load",
     "quality": "Lists against the truth of the world",
     "sources": "Candidate sources and their blends",
     "search": "Queries, their constraints and what finds them",

@@ -32,7 +32,7 @@ from serving.scratch import scratch_folder
 from serving.settings import DoorSettings, Settings
 from serving.stack.folder import StateFolder
 from serving.stack.ports import LOOPBACK
-from serving.stack.processes import descendants, start, stop_all
+from serving.stack.processes import descendants, is_alive, start, stop_all
 from serving.stack.served import metrics_of, says_it_serves
 from serving.stack.supervisor import last_lines
 
@@ -57,9 +57,12 @@ class Nodes:
 
     def kill(self, worker: int) -> None:
         """Everything that runs on this node ends at once, as when its power fails."""
-        for process in (psutil.Process(self.raylets[worker]), *descendants(self.raylets[worker])):
+        all_of_it = [psutil.Process(self.raylets[worker]), *descendants(self.raylets[worker])]
+        for process in all_of_it:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        while any(is_alive(process) for process in all_of_it):  # the kernel does not wait for us
+            time.sleep(_STEP_S)
 
     def answered(self) -> float:
         """Calls that the replicas which are there have answered."""
