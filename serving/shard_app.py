@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(options.settings)
         log_to_stderr(settings.log_level)
         service, address = shard_of(settings, options.number, options.listen)
-        asyncio.run(serve(service, address, options.ready_file))
+        server = server_of(service, address, options.ready_file)
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(server.serve())
     except VitrineError as error:
         sys.stderr.write(f"shard: {error}\n")
         return 1
@@ -66,8 +68,10 @@ def shard_of(settings: Settings, number: int, listen: str = "") -> tuple[ShardSe
     return ShardService(settings.releases_dir, key, number, about.shards), address
 
 
-async def serve(service: ShardService, address: str, ready_file: Path | None = None) -> None:
-    """Serves until told to stop."""
+def server_of(
+    service: ShardService, address: str, ready_file: Path | None = None
+) -> uvicorn.Server:
+    """Serves, on the quickest event loop there is, until told to stop."""
     host, _, port = address.rpartition(":")
     config = uvicorn.Config(
         service,
@@ -83,7 +87,7 @@ async def serve(service: ShardService, address: str, ready_file: Path | None = N
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_STOP_WITHIN_S,
     )
-    await _Holding(config, service, ready_file).serve()
+    return _Holding(config, service, ready_file)
 
 
 class _Holding(uvicorn.Server):

@@ -170,11 +170,11 @@ def test_a_part_that_keeps_failing_is_left_alone_and_found_again_when_it_is_back
     shards = NearShards(shards_of("flat", 2).parts, clock=lambda: now[0])
     index = in_parts(shards, len(vectors))
     shards.answers[1].is_lost = True
-    for _ in range(6):
+    for _ in range(8):
         assert isinstance(search(index, vectors[1], 5), PartlyFound)
-    assert shards.answers[1].asked == 3
+    assert shards.answers[1].asked == 5
     assert index.covered_share == pytest.approx(199 / 400)
-    assert (index.shard_counts[0].failed, index.shard_counts[1].failed) == (0, 3)
+    assert (index.shard_counts[0].failed, index.shard_counts[1].failed) == (0, 5)
     shards.answers[1].is_lost = False
     assert isinstance(search(index, vectors[1], 5), PartlyFound)  # it is not probed yet
     now[0] += 2.0
