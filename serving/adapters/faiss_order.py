@@ -41,7 +41,9 @@ def nearest_in_order(search: Callable[[int], Found], wanted: int, most: int) -> 
 def found_by_faiss(
     cosines: NDArray[np.float32], rows: NDArray[np.int64], *, without: int = NO_PRODUCT
 ) -> Found:
-    """What FAISS found for one vector, [1, M] each, without row `without` and what it pads with."""
-    is_found = (rows[0] >= 0) & (rows[0] != without) & np.isfinite(cosines[0])
-    at = np.flatnonzero(is_found)
+    """What FAISS found for one vector, [1, M] each, without the -1 with which it pads.
+
+    `without`: row 0 if that is no product; below 0 where it is one, as in all parts but the first.
+    """
+    at = np.flatnonzero((rows[0] > max(without, -1)) & np.isfinite(cosines[0]))
     return rows[0][at].astype(np.int64, copy=False), cosines[0][at]
