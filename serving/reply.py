@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.paging import check_release
-from serving.recommend.request import Answer, Ask, CacheStatus
+from serving.recommend.request import Answer, Ask, CacheStatus, Degradation
 from serving.search_reply import encode_search
 from shop.candidates import Source, source_bits
 from shop.catalogue import Catalogue
@@ -97,7 +97,12 @@ def attribution_token_of(answer: Answer, token_key: bytes, *, ttl_ms: int) -> st
 
 def degraded_of(answer: Answer) -> list[pb.Degradation]:
     """What the answer lacks."""
-    return [pb.Degradation(stage=stage, reason=reason.value) for stage, reason in answer.degraded]
+    told = [pb.Degradation(stage=stage, reason=reason.value) for stage, reason in answer.degraded]
+    if answer.searched_share < 1.0:
+        for each in told:
+            if each.reason == Degradation.PARTIAL_INDEX:
+                each.searched_share = answer.searched_share
+    return told
 
 
 def encode_valid(ask: Ask, release: str, catalogue: Catalogue) -> pb.RecommendResponse:

@@ -153,6 +153,7 @@ class Service:
             self.releases.take_over()
             self.telemetry.serves(successor.release)
             self.telemetry.watch_offers(successor.deps.offers)
+            self.telemetry.watch_index(successor.deps.release.index)
             return successor
 
     async def follow_rules(self) -> None:
@@ -252,6 +253,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
         telemetry.watch_offers(deps.offers)
+        telemetry.watch_index(deps.release.index)
         telemetry.watch_surroundings(surroundings)
         shop_clock = partial(shop_now_ms, settings.clock_offset_ms)
         sharing = stack.enter_context(_sharing(settings))

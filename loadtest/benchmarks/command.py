@@ -33,10 +33,12 @@ TITLES = {
     "overload": "Three times as many calls as it can answer",
     "ann": "Recall against latency of the index",
     "scale": "More products, more candidates",
+    "shards": "An index in parts",
     "peers": "Beside what a team would build instead",
     "faults": "Triton killed under load",
     "adversity": "One thing goes wrong at a time",
     "upgrade": "A second cluster takes over under load",
+    "nodes": "A node of the cluster is lost under load",
     "quality": "Lists against the truth of the world",
     "sources": "Candidate sources and their blends",
     "search": "Queries, their constraints and what finds them",
@@ -49,7 +51,7 @@ TITLES = {
     "retail": "Real data: UCI Online Retail",
 }
 _BEFORE_THE_STACK = ("start", "filters", "validators")
-_AFTER_THE_STACK = ("ann", "scale", "search", "signals", "writer")
+_AFTER_THE_STACK = ("ann", "scale", "shards", "search", "signals", "writer")
 _WITHOUT_THE_STACK = (
     *_BEFORE_THE_STACK, *_AFTER_THE_STACK, "gpu", "retail", "images", "peers"
 )  # fmt: skip
@@ -76,7 +78,10 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         help="Parquet with split and jpeg of real photos, for the benchmark images",
     )  # fmt: skip
     parser.add_argument(
-        "--products", type=_count, metavar="N", help="ann, scale: the most, default 1,000,000"
+        "--products",
+        type=_count,
+        metavar="N",
+        help="ann, scale, shards: the most; by default 1,000,000, shards 200,000",
     )
     parser.add_argument("--rounds", type=_count, metavar="N", help="peers: default 7")
     parser.add_argument(
@@ -160,7 +165,7 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         return {"photos": arguments.photos}
     if name == "peers":
         found = {"rounds_wanted": arguments.rounds, "names": arguments.peers}
-    elif name in ("ann", "scale"):
+    elif name in ("ann", "scale", "shards"):
         found = {"products": arguments.products}
     else:
         found = {}
