@@ -9,10 +9,10 @@ being served included. `faiss-gpu` is imported by `open_device` alone; it has ru
 Shapes: D vector size, R catalogue rows, B callers, K wanted.
 """
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,16 +20,16 @@ import faiss as faiss_library
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.adapters.batched_search import BatchedSearch, Found, SearchMany
+from serving.adapters.batched_search import BatchedSearch, SearchMany
 from serving.adapters.faiss import read_index
 from serving.adapters.faiss_filtering import exact_nearest, over_fetch_count
+from serving.adapters.index_calls import DEPENDENCY, Found, check_call, search_apart
 from shop.catalogue import NO_PRODUCT
-from shop.errors import DependencyTimeout, DependencyUnavailable, ReleaseRejected
+from shop.errors import DependencyUnavailable, ReleaseRejected
 from shop.release import INDEX_FILE, Manifest
 
 faiss: Any = faiss_library  # its stubs know neither the subclasses nor what GPU builds add
 
-_DEPENDENCY = "index"
 MOST_AT_ONCE = 2_048  # K that FAISS's GPU kernels can select
 # A search needs room beside the index; FAISS sets aside 1.5 GiB of it by itself unless told.
 _SCRATCH_BYTES = 512 << 20
@@ -60,12 +60,12 @@ def open_device(number: int = 0, *, half_precision: bool = True) -> Device:
     """A GPU by number. Raises DependencyUnavailable without faiss-gpu or such a GPU."""
     if not hasattr(faiss, "StandardGpuResources"):
         raise DependencyUnavailable(
-            _DEPENDENCY,
+            DEPENDENCY,
             "this faiss cannot use a GPU: install faiss-gpu in place of faiss-cpu, or set"
             ' gpu.index = "cpu"',
         )
     if faiss.get_num_gpus() <= number:
-        raise DependencyUnavailable(_DEPENDENCY, f"FAISS sees no GPU number {number}")
+        raise DependencyUnavailable(DEPENDENCY, f"FAISS sees no GPU number {number}")
     return _Gpu(number, half_precision=half_precision)
 
 
@@ -168,14 +168,7 @@ class GpuIndex:
         timeout_s: float,
     ) -> Found:
         """Rows and cosines, best first; as many of the allowed rows [R] as there are and wanted."""
-        if user_vector.shape != (self.vector_size,):
-            raise DependencyUnavailable(
-                _DEPENDENCY, f"vector of shape {user_vector.shape}, need ({self.vector_size},)"
-            )
-        if allowed is not None and allowed.shape != (self.row_count,):
-            raise DependencyUnavailable(
-                _DEPENDENCY, f"allowed has {allowed.size} rows, the index {self.row_count}"
-            )
+        check_call(user_vector, allowed, vector_size=self.vector_size, row_count=self.row_count)
         wanted = min(count, self.row_count - 1)
         if wanted <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -202,16 +195,8 @@ class GpuIndex:
     ) -> Found:
         mask = np.ones(self.row_count, np.bool_) if allowed is None else allowed
         query = np.ascontiguousarray(vector[np.newaxis], dtype=np.float32)
-        loop = asyncio.get_running_loop()
-        searching = loop.run_in_executor(
-            self._executor, exact_nearest, self._vectors, query, wanted, mask
-        )
-        try:
-            return await asyncio.wait_for(searching, timeout_s)
-        except TimeoutError as error:
-            raise DependencyTimeout(
-                _DEPENDENCY, f"no answer within {timeout_s * 1000.0:.0f} ms"
-            ) from error
+        search = partial(exact_nearest, self._vectors, query, wanted, mask)
+        return await search_apart(self._executor, timeout_s, search)
 
     def _moved(self, on_host: Any) -> SearchMany:
         check_memory(device_bytes(on_host), self._device.free_bytes(), self._limits)
