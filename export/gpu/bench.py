@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from export.gpu.decoding import right_decoder, timed_decoder, timed_vllm
 from export.gpu.plan import Plan, cpu_plan, gpu_plan
 from export.gpu.ranking import right_chain, right_models, timed_chain, timed_models
 from export.gpu.report import Goal, Report
@@ -28,6 +29,7 @@ from export.gpu.timing import copy_bytes_per_s, read_bytes_per_s
 MISSED, WRONG, NO_GPU = 1, 3, 4
 NO_DEVICE = "torch sees no CUDA device on this machine"
 ALONE_US, PER_S, LARGE_OVER_FLOOR, RANKER_GAIN = 150.0, 100_000.0, 1.3, 10.0
+DECODE_SHARE = 0.7
 _WITHIN_S = 540.0
 _GPU_FLOOR_BYTES, _CPU_FLOOR_BYTES = 4 << 30, 16 << 20
 
