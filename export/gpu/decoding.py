@@ -37,9 +37,7 @@ def check_decoder(
     `product` takes the place of the form's own.
     """
     product = product or _product(form)
-    decoder = Decoder(
-        TINY, dtype=dtype, device=plan.device, seed=plan.seed, product=product
-    ).eval()
+    decoder = Decoder(TINY, dtype=dtype, device=plan.device, seed=plan.seed, product=product).eval()
     step = _ready(Greedy(decoder), form, on_gpu=plan.on_gpu)
     greedy = step.greedy
     tokens, found = [], []
@@ -136,7 +134,7 @@ def timed_decoder(plan: Plan, report: Report, bytes_per_s: float) -> float:
     return share
 
 
-def timed_vllm(plan: Plan, report: Report, bytes_per_s: float) -> None:
+def timed_vllm(plan: Plan, report: Report) -> None:
     """The same model by vLLM, in a process of its own: a second row, and no goal of ours."""
     reason = why_no_vllm(plan)
     if reason:

@@ -23,6 +23,7 @@ class Plan:
     device: torch.device
     rows: int
     large_rows: int
+    cell_rows: int  # of approximate search
     candidates: int
     model_forms: tuple[ModelForm, ...]
     chain_forms: tuple[ChainForm, ...]
@@ -53,6 +54,7 @@ def gpu_plan(*, seed: int, within_s: float) -> Plan:
         device=torch.device("cuda"),
         rows=1_000_000,
         large_rows=10_000_000,
+        cell_rows=40_000_000,
         candidates=CANDIDATES,
         model_forms=(
             *(("eager", precision) for precision in ("fp32", "tf32", "bf16", "fp16")),
@@ -81,6 +83,7 @@ def cpu_plan(*, seed: int, rows: int = 3_000) -> Plan:
         device=torch.device("cpu"),
         rows=rows,
         large_rows=2 * rows,
+        cell_rows=4 * rows,
         candidates=min(100, rows // 4),
         model_forms=(("eager", "fp32"), ("eager", "bf16")),
         chain_forms=(("eager", "fp32", 1), ("eager", "bf16", 8)),
