@@ -153,7 +153,12 @@ class Releases:
         gpu = self._settings.gpu
         index: FaissIndex | GpuIndex
         if gpu.index == "gpu":
-            limits = GpuLimits(gpu.reserve_mb << 20, gpu.max_batch)
+            limits = GpuLimits(
+                gpu.reserve_mb << 20,
+                gpu.max_batch,
+                large_rows=gpu.large_rows,
+                large_kind=gpu.large_index or None,
+            )
             index = load_gpu_index(
                 folder, manifest, row_count=rows, vector_size=size, limits=limits
             )
