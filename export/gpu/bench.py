@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "Run this on one with a GPU; `--device cpu` checks correctness only.\n"
         )
         return NO_GPU
+    if not on_gpu:
+        torch.set_num_threads(1)  # tensors are small there: more threads only wait for each other
     plan = (
         gpu_plan(seed=options.seed, within_s=options.within)
         if on_gpu

@@ -13,6 +13,7 @@ from export.gpu.plan import cpu_plan
 from export.gpu.report import Goal, Report
 from loadtest.benchmarks.gpu import measured
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 PROJECT = Path(__file__).resolve().parents[2]
 # What the product installs beside torch and numpy is not there on a bare machine.
 ON_A_BARE_MACHINE = """

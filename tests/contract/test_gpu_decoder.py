@@ -11,7 +11,10 @@ from export.gpu.plan import cpu_plan
 from export.gpu.report import Report
 from export.gpu.vllm_decoding import configuration, why_no_vllm
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 PLAN = cpu_plan(seed=3)
+
+
 TOKENS = torch.tensor([5, 90, 5, 17, 3, 3, 60, 41])
 
 

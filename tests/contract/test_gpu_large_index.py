@@ -18,10 +18,10 @@ from serving.settings_reader import load_settings
 from shop.errors import DependencyUnavailable, ReleaseRejected
 
 faiss = faiss_library  # type: ignore[assignment]
-ROWS, WAIT_S = 12_000, 20.0
+ROWS, WAIT_S = 4_000, 20.0
 VECTORS = some_vectors(ROWS)
 SHOPPERS = some_shoppers(VECTORS, 20)
-LARGE = GpuLimits(large_rows=10_000, large_kind="ivf_pq")
+LARGE = GpuLimits(large_rows=3_000, large_kind="ivf_pq")
 
 
 class BuildingMachine:
