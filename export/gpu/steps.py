@@ -144,11 +144,11 @@ def _time_decoder(run: _Run) -> None:
     def decoder() -> None:
         run.measured["decode"] = timed_decoder(run.plan, run.report, run.bytes_per_s)
 
-    def vllm() -> None:
-        timed_vllm(run.plan, run.report)
-
     run.timed("decoder", decoder)
-    run.timed("decoder by vLLM", vllm)
+
+
+def _time_vllm(run: _Run) -> None:
+    run.timed("vllm", functools.partial(timed_vllm, run.plan, run.report))
 
 
 def _time_cells(run: _Run) -> None:
@@ -222,4 +222,5 @@ PARTS = {
     "chain": _Part((right_models, right_chain), _time_chain, _chain_goals),
     "models": _Part((right_models,), _time_models, _models_goals),
     "cells": _Part((right_cells,), _time_cells),
+    "vllm": _Part((), _time_vllm),
 }

@@ -44,8 +44,10 @@ class Blueprint:
     @property
     def cells(self) -> int:
         """Of IVF-PQ: a power of two near four times the root of R."""
-        wanted = _CELLS_PER_ROOT * math.sqrt(self.vectors.shape[0])
-        return int(2 ** round(math.log2(max(1.0, min(wanted, self.vectors.shape[0] / 39)))))
+        rows = int(self.vectors.shape[0])
+        # FAISS warns of fewer than 39 rows for each cell that is trained.
+        wanted = min(_CELLS_PER_ROOT * math.sqrt(rows), rows / 39)
+        return 1 << max(0, round(math.log2(max(1.0, wanted))))
 
     @property
     def probes(self) -> int:
@@ -58,7 +60,7 @@ class Blueprint:
 
         Raises ReleaseRejected if no size that GPU kernels know divides D.
         """
-        size = self.vectors.shape[1]
+        size = int(self.vectors.shape[1])
         for code in _CODE_SIZES:
             if size % code == 0 and size // code >= 2:
                 return code
@@ -72,7 +74,7 @@ class Blueprint:
     @property
     def device_bytes(self) -> int:
         """What building takes at its most, rather too much than too little."""
-        rows, size = self.vectors.shape
+        rows, size = (int(length) for length in self.vectors.shape)
         if self.kind == "cagra":
             return rows * (4 * size + 4 * (_DEGREE + _FIRST_DEGREE))
         of_row = self.code_bytes + 8

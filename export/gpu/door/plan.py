@@ -24,7 +24,7 @@ class DoorPlan:
     generators: int
     channels: int  # connections of each generator
     rates_per_s: tuple[float, ...]  # the first is the one that is asked for
-    rounds: int  # of each rate; the median counts
+    rounds: int  # of the first rate; the median counts
     duration_s: float
     warm_s: float
     seed: int
