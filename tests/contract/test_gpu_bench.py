@@ -75,6 +75,7 @@ def test_a_goal_that_was_not_measured_is_missed() -> None:
     report.goals += [goal for part in steps.PARTS.values() for goal in part.goals({})]
     assert len(report.goals) == 6, "what the issue of the GPU asks for"
     assert not any(goal.holds for goal in report.goals)
+    assert {goal.measured for goal in report.goals} == {steps.NOT_MEASURED}
     report.goals = [Goal("speed", "≤ 1 µs", "0.5 µs", True)]
     assert report.flat()["goals_missed"] == 0
 
