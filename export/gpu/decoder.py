@@ -14,6 +14,7 @@ of the cache, L layers. Batch 1 throughout.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +110,22 @@ class _Layer(nn.Module):
         return (shares @ self.values_GTD).reshape(1, shape.embedding)
 
 
+class _Head(nn.Module):
+    """From the last state to logits."""
+
+    def __init__(self, shape: DecoderShape, drawn: "Drawn", product: Product) -> None:
+        super().__init__()
+        self.shape, self.product = shape, product
+        self.last_E = drawn.ones()
+        self.logits_VE = drawn.matrix(shape.vocabulary, shape.embedding)
+
+    def forward(self, state_1E: Tensor) -> Tensor:
+        """Logits [1, V], float32 at least."""
+        normed = rms_norm(state_1E, self.last_E, self.shape.epsilon)
+        logits = self.product(normed, self.logits_VE)
+        return logits.to(_wide(logits))
+
+
 class Decoder(nn.Module):
     """A token at a place in, the logits of the next one out."""
 
@@ -122,12 +139,11 @@ class Decoder(nn.Module):
         product: Product = nn.functional.linear,
     ) -> None:
         super().__init__()
-        self.shape, self.product = shape, product
+        self.shape = shape
         drawn = Drawn(shape, dtype, device, seed)
         self.embedding_VE = drawn.matrix(shape.vocabulary, shape.embedding)
         self.layers = nn.ModuleList(_Layer(shape, drawn, product) for _ in range(shape.layers))
-        self.last_E = drawn.ones()
-        self.logits_VE = drawn.matrix(shape.vocabulary, shape.embedding)
+        self.head = _Head(shape, drawn, product)
         cosines, sines = rotary_table(shape, device)
         self.turns_T2D: Tensor
         self.places_T: Tensor
@@ -150,9 +166,12 @@ class Decoder(nn.Module):
         unseen_T = torch.where(self.places_T > place_1, -torch.inf, 0.0).to(state_1E.dtype)
         for layer in self.layers:
             state_1E = layer(state_1E, place_1, turn_2D, unseen_T)
-        normed = rms_norm(state_1E, self.last_E, self.shape.epsilon)
-        logits: Tensor = self.product(normed, self.logits_VE)
-        return logits.to(_wide(logits))
+        logits: Tensor = self.head(state_1E)
+        return logits
+
+    def parts(self) -> "list[_Layer | _Head]":
+        """What reads weights: each may be compiled by itself, and all layers are alike."""
+        return [*(cast(_Layer, layer) for layer in self.layers), self.head]
 
 
 class Greedy(nn.Module):

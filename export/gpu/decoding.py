@@ -86,8 +86,8 @@ def logits_in_float64(decoder: Decoder, tokens_S: Tensor) -> Tensor:
         gate = normed @ gate_FE.T
         inner = gate * torch.sigmoid(gate) * (normed @ up_FE.T)
         state_SE = state_SE + inner @ weights["down_EF"].T
-    last = _normed(state_SE, decoder.last_E.double(), shape)
-    return last @ decoder.logits_VE.double().T
+    last = _normed(state_SE, decoder.head.last_E.double(), shape)
+    return last @ decoder.head.logits_VE.double().T
 
 
 def _normed(state_SE: Tensor, weight_E: Tensor, shape: DecoderShape) -> Tensor:
@@ -157,8 +157,9 @@ class _Ready:
 
 def _ready(greedy: Greedy, form: DecoderForm, *, on_gpu: bool) -> _Ready:
     if form == "compile":
-        for layer in greedy.decoder.layers:  # one compilation: all layers are of one shape
-            layer.compile(dynamic=False)
+        for part in greedy.decoder.parts():  # one compilation for all layers: they are alike
+            # With this tuning a product with one row becomes a sum over the rows as they lie.
+            part.compile(dynamic=False, options={"coordinate_descent_tuning": True})
     if on_gpu:
         graph: Callable[..., Any] = GraphedCall(greedy, [])
         greedy.place_1.zero_()  # the warm-ups have moved on
@@ -185,10 +186,9 @@ def _product(form: DecoderForm) -> Product:
 
 def _by(decoder: Decoder, form: DecoderForm) -> Decoder:
     """The same weights, multiplied by this form's product."""
-    decoder.product = _product(form)
-    for layer in decoder.layers:
-        cast(Any, layer).product = decoder.product
-        cast(Any, layer)._compiled_call_impl = None  # what an earlier form has compiled
+    for part in decoder.parts():
+        part.product = _product(form)
+        part._compiled_call_impl = None  # what an earlier form has compiled
     return decoder
 
 

@@ -31,8 +31,8 @@ def test_the_reference_is_what_transformers_calls_llama() -> None:
     kept = TINY.key_heads * TINY.head_size
     with torch.no_grad():
         names["model.embed_tokens.weight"].copy_(decoder.embedding_VE)
-        names["model.norm.weight"].copy_(decoder.last_E)
-        names["lm_head.weight"].copy_(decoder.logits_VE)
+        names["model.norm.weight"].copy_(decoder.head.last_E)
+        names["lm_head.weight"].copy_(decoder.head.logits_VE)
         for at, layer in enumerate(decoder.layers):
             own = dict(layer.named_parameters())
             query, key, value = own["qkv_OE"].split((TINY.embedding, kept, kept))
