@@ -3,7 +3,8 @@
 Shapes: N candidates, K shown products, S sources.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -30,6 +31,7 @@ _REASON_OF = (
     (Source.FRESH, pb.NEW),
     (Source.EXPLORATION, pb.EXPLORATION),
 )
+_NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 _BITS = range(1 << len(Source))
 # Every combination of sources, by its bits: names, and the reason.
 _NAMES_BY_BITS = tuple(
@@ -42,9 +44,14 @@ _REASON_BY_BITS = tuple(
 
 
 def encode_answer(
-    answer: Answer, catalogue: Catalogue, token_key: bytes, *, attribution_ttl_ms: int
+    answer: Answer,
+    catalogue: Catalogue,
+    token_key: bytes,
+    *,
+    attribution_ttl_ms: int,
+    texts: Mapping[str, str] = _NO_TEXTS,
 ) -> pb.RecommendResponse:
-    """The whole reply."""
+    """The whole reply. `texts` are the versions shown, by product id."""
     ask = answer.ask
     reply = pb.RecommendResponse(
         items=items_of(answer, catalogue),
@@ -62,6 +69,10 @@ def encode_answer(
     )
     if answer.search is not None:
         reply.search.CopyFrom(encode_search(answer.search))
+    if texts:
+        for item in reply.items:
+            if version := texts.get(item.product_id):
+                item.description_version = version
     if ask.explain:
         explain(reply.items, answer)
     if ask.return_fields:

@@ -9,9 +9,9 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from serving.adapters.feedback_log import FeedbackLog, open_feedback_log
@@ -41,6 +41,7 @@ from serving.releases import Releases, fill_histories
 from serving.rulebooks import RuleBooks
 from serving.rules_sharing import RuleSharing, SharedRules
 from serving.settings import Settings
+from serving.shown_texts import follow_shown_texts
 from serving.telemetry import Telemetry
 from shop.features import Context
 
@@ -70,6 +71,7 @@ class Service:
     succeed_within_s: float = 10.0
     clock: Callable[[], float] = time.monotonic
     clock_offset_ms: int = 0  # the shop's clock minus this machine's
+    texts: Mapping[str, str] = field(default_factory=dict)  # versions shown, by product id
 
     def now_ms(self) -> int:
         """The shop's time, Unix milliseconds."""
@@ -264,6 +266,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             releases=releases,
             rule_books=rule_books,
             clock_offset_ms=settings.clock_offset_ms,
+            texts=await stack.enter_async_context(follow_shown_texts(settings)),
         )
 
 

@@ -302,6 +302,11 @@ class Settings:
         return self.state_dir / self.describe.brand
 
     @property
+    def photo_quality_file(self) -> Path:
+        """The model that tells spoilt photos; there need not be one."""
+        return self.state_dir / self.describe.photo_quality
+
+    @property
     def versions_file(self) -> Path:
         """Every version of every description, where they are kept embedded."""
         return self.state_dir / self.describe.file
