@@ -105,6 +105,12 @@ COMMANDS = (
     ),
     _command("export.command", "export", "models to a signed release", "vitrine export MODEL"),
     _command(
+        "export.engine_command",
+        "engines",
+        "TensorRT engines of a release, for this GPU",
+        "vitrine engines RELEASE --list",
+    ),
+    _command(
         "export.command",
         "promote",
         "make a release the active one",
@@ -230,7 +236,7 @@ def run(arguments: argparse.Namespace) -> int:
     module = (sys.executable, "-m")
     prepared_file = folder.run / "prepared.json"
     prepare = [*module, "export.prepare", "--state-dir", str(folder.root)]
-    prepare += ["--result", str(prepared_file)]
+    prepare += ["--result", str(prepared_file), "--profile", arguments.profile]
     again = [*module, "vitrine", "up", "--state-dir", str(folder.root)]
     again += ["--profile", arguments.profile]
     for words in _passed_on(arguments):

@@ -3,10 +3,9 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from export.promote import (
+    EngineShelf,
     ReleaseEntry,
     Shelf,
     list_releases,
@@ -28,19 +28,25 @@ from serving.triton.status import STATUS_FILE
 from shop.errors import NotFound
 from shop.release import Manifest
 
-if TYPE_CHECKING:
-    from export.tensorrt import EnginePrecision
-
 REPOSITORY = "model_repository"  # in the state folder
-ENGINES = "engines"  # likewise
+ENGINES = "engines"  # likewise: what a Triton with TensorRT loads from
 RELEASE_KEY = "release.key"  # in its keys
 
 
-def shelf_of(state_dir: Path, repository: Path | None = None, fleet: str = "") -> Shelf:
+def shelf_of(state_dir: Path, *, may_have_fewer_engines: bool = False) -> Shelf:
     """Where the releases of one state folder lie."""
     state = StateFolder(state_dir)
-    repository = repository or state.root / REPOSITORY
-    return Shelf(state.releases, repository, state.run / STATUS_FILE, fleet)
+    engines = EngineShelf(state.root / ENGINES, may_be_fewer=may_have_fewer_engines)
+    return Shelf(state.releases, state.root / REPOSITORY, state.run / STATUS_FILE, engines=engines)
+
+
+def _chosen_shelf(arguments: argparse.Namespace) -> Shelf:
+    """That of the state folder, but for what the command line says."""
+    shelf = shelf_of(arguments.state_dir)
+    own = StateFolder(arguments.state_dir).root / ENGINES
+    engines = EngineShelf(arguments.engines or own, arguments.tensorrt, arguments.fewer_engines)
+    repository = arguments.repository or shelf.repository
+    return replace(shelf, repository=repository, fleet=arguments.triton, engines=engines)
 
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
@@ -54,19 +60,25 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         "--profile",
         choices=("cpu", "gpu"),
         default="cpu",
-        help="gpu: also engines for this machine's GPU, into engines/ of the state folder",
+        help="gpu: also engines for this machine's GPU, which promotion puts into engines/",
     )
+    add_precision(parser)
+    parser.add_argument("--json", action="store_true", help="print the manifest")
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """The option of whoever builds engines."""
     parser.add_argument(
         "--precision",
         choices=("fp32", "tf32", "fp16", "bf16", "int8", "fp8"),
         default="fp16",
         help="of the engines (fp16); refused where it costs more than 0.5 %% of NDCG",
     )
-    parser.add_argument("--json", action="store_true", help="print the manifest")
 
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Build a signed release from a model folder. Raises ReleaseRejected if it is not fit."""
+    from export.engine_command import build_engines
     from export.release import export_release  # torch takes seconds: only where it is used
 
     state = StateFolder(arguments.state_dir)
@@ -87,7 +99,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             progress=lambda step, share: bar.update(task, description=step, completed=share),
         )
     if arguments.profile == "gpu":
-        _add_engines(manifest, model, snapshot, state, key, arguments.precision)
+        build_engines(state, manifest, snapshot, key, arguments.precision)
     if arguments.promote:
         promote(manifest.release, shelf_of(state.root), key)
     if arguments.json:
@@ -95,27 +107,6 @@ def run_export(arguments: argparse.Namespace) -> int:
     else:
         _show_export(manifest, is_current=arguments.promote)
     return 0
-
-
-def _add_engines(
-    manifest: Manifest,
-    model: Path,
-    snapshot: Path,
-    state: StateFolder,
-    key: bytes,
-    precision: "EnginePrecision",
-) -> None:
-    from export.engine_repository import EngineJob, add_engines
-    from export.engine_run import engine_answer
-    from export.release import samples_of
-
-    schema, samples = samples_of(model, snapshot, state.releases / manifest.release)
-    folder, repository = state.releases / manifest.release, state.root / ENGINES
-    job = EngineJob(folder, manifest, schema, samples, repository, precision, key)
-    for entry in add_engines(job, engine_answer):
-        sys.stderr.write(
-            f"{entry.file}: ‖Δ‖/‖ref‖ {entry.relative_error:.1e}, NDCG loss {entry.ndcg_loss:.2%}\n"
-        )
 
 
 def configure_promote(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +117,7 @@ def configure_promote(parser: argparse.ArgumentParser) -> None:
 
 def run_promote(arguments: argparse.Namespace) -> int:
     """Make a release the active one. On ReleaseRejected or NotFound all stays as it was."""
-    shelf = shelf_of(arguments.state_dir, arguments.repository, arguments.triton)
+    shelf = _chosen_shelf(arguments)
     manifest = promote(arguments.release, shelf, _key(arguments))
     sys.stdout.write(f"{manifest.release} is active\n")
     return 0
@@ -142,7 +133,7 @@ def configure_rollback(parser: argparse.ArgumentParser) -> None:
 
 def run_rollback(arguments: argparse.Namespace) -> int:
     """Make an earlier release the active one again. Raises as `run_promote`."""
-    shelf = shelf_of(arguments.state_dir, arguments.repository, arguments.triton)
+    shelf = _chosen_shelf(arguments)
     manifest = rollback(shelf, _key(arguments), arguments.release)
     sys.stdout.write(f"{manifest.release} is active\n")
     return 0
@@ -185,6 +176,23 @@ def _add_repository(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="HOST:PORT",
         help="wait until every Triton that this name leads to serves it (a cluster's)",
+    )
+    parser.add_argument(
+        "--engines",
+        type=Path,
+        metavar="DIR",
+        help="repository of a Triton elsewhere that runs engines (engines/ of the state folder)",
+    )
+    parser.add_argument(
+        "--tensorrt",
+        default="",
+        metavar="VERSION",
+        help="only engines built by it, e.g. 10.13 (those built last)",
+    )
+    parser.add_argument(
+        "--fewer-engines",
+        action="store_true",
+        help="also where a GPU that is served now would find no engine in the release",
     )
 
 

@@ -49,6 +49,7 @@ class _Job:
     data: Path | None  # None: the built-in world
     quick: bool
     steps: "_Steps"
+    on_gpu: bool = False
 
 
 class _Steps:
@@ -69,6 +70,10 @@ class _Steps:
         took_s = time.monotonic() - began
         if took_s >= _WORTH_A_LINE_S:
             self._console.print(f"{name} ({took_s:.1f} s)", highlight=False)
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+        self._console.print(line, highlight=False, markup=False)
 
     def _lines(self, name: str) -> ShowProgress:
         """For logs, where a bar is a blank line: each part of the step once, when it begins."""
@@ -92,7 +97,13 @@ def _bar(progress: Progress, task: TaskID, name: str) -> ShowProgress:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    job = _Job(StateFolder(options.state_dir), options.data, options.quick, _Steps())
+    job = _Job(
+        StateFolder(options.state_dir),
+        options.data,
+        options.quick,
+        _Steps(),
+        on_gpu=options.profile == "gpu",
+    )
     try:
         result = prepare(job)
     except VitrineError as error:
@@ -118,7 +129,11 @@ def prepare(job: _Job) -> dict[str, str | int]:
         manifest = None  # made before products could be searched: only that part is learnt anew
     if manifest is None:
         manifest = _new_release(job, snapshot_folder, key)
-    promote(manifest.release, shelf_of(job.state.root), key)
+    if job.on_gpu:
+        _with_engines(job, manifest, snapshot_folder, key)
+    # Without a GPU nobody asks for engines, whatever lies there from another day.
+    shelf = shelf_of(job.state.root, may_have_fewer_engines=not job.on_gpu)
+    promote(manifest.release, shelf, key)
     _with_brand_voice(job, snapshot_folder)
     folder = job.state.releases / manifest.release
     return {
@@ -227,6 +242,21 @@ def _new_release(job: _Job, snapshot_folder: Path, key: bytes) -> Manifest:
         )
 
 
+def _with_engines(job: _Job, manifest: Manifest, snapshot_folder: Path, key: bytes) -> None:
+    """Engines for this machine's GPU; built where they can be and are not there yet."""
+    from export.engine_command import build_engines, engines_at_start
+    from export.tensorrt import key_for_here
+
+    engines_at_start(
+        job.state.releases / manifest.release,
+        manifest,
+        key,
+        here=lambda: key_for_here("any", "fp16"),
+        build=lambda: build_engines(job.state, manifest, snapshot_folder, key, "fp16"),
+        say=job.steps.say,
+    )
+
+
 def _example_shopper(release_folder: Path) -> str:
     """Someone with enough of a history for a personal list."""
     histories = pq.read_table(release_folder / HISTORIES_FILE, columns=["user_id", "product_ids"])
@@ -243,6 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--result", type=Path, required=True, help="where to say what there is")
     parser.add_argument("--data", type=Path, help="the shop's data; default: a simulated world")
+    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu", help="gpu: engines too")
     parser.add_argument("--quick", action="store_true", help="little of everything, to try out")
     return parser
 

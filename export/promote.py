@@ -2,17 +2,20 @@
 
 A release is verified, put into Triton's repository, and made current only when a running Triton
 answers with it; the one before stays loaded until the next promotion, so that replicas can finish
-with it and a rollback needs no loading. `CURRENT` is replaced in one step; `promotions.jsonl` keeps
-who followed whom.
+with it and a rollback needs no loading. Its engines go the same way, into a repository of their
+own. `CURRENT` is replaced in one step; `promotions.jsonl` keeps who followed whom.
 """
 
 import json
+import logging
 import os
 import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from export.engine_files import read_engines
+from export.engine_repository import check_covers, install_engines, served_architectures
 from export.fleet import wait_until_everywhere
 from serving.adapters.release_files import (
     CURRENT,
@@ -27,14 +30,26 @@ from serving.triton.repository import (
     remove_version,
 )
 from serving.triton.status import LOADING, TritonStatus, read_status
+from shop.engine_record import EngineEntry
 from shop.errors import NotFound, ReleaseRejected
 from shop.release import Manifest
+
+logger = logging.getLogger(__name__)
 
 PROMOTIONS = "promotions.jsonl"
 _READY_WITHIN_S = 30.0  # loading takes 1 to 3 s on two cores
 _STATUS_FRESH_MS = 10_000  # an older status is of a supervisor that is gone
 _LOOK_EVERY_S = 0.1
 _SURELY_REFUSED_S = 3.0  # a version that is being mended is ready by then
+
+
+@dataclass(frozen=True, slots=True)
+class EngineShelf:
+    """Where a Triton with TensorRT loads engines from, and which of them it is to get."""
+
+    repository: Path
+    tensorrt: str = ""  # the version that runs them; "": whichever they were built by last
+    may_be_fewer: bool = False  # also where a GPU that is served now would find none
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,7 @@ class Shelf:
     repository: Path
     status_file: Path
     fleet: str = ""  # host:port of a cluster's Tritons; "": the supervisor's status tells
+    engines: EngineShelf | None = None  # None: no Triton of this shop runs engines
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +90,17 @@ def promote(
 ) -> Manifest:
     """Make `release` the active one; returns when it is.
 
-    Raises NotFound, or ReleaseRejected if it is damaged or Triton does not answer with it; the
-    active release then stays what it was.
+    Raises NotFound, or ReleaseRejected if it is damaged, lacks an engine that is needed, or Triton
+    does not answer with it; the active release then stays what it was.
     """
     manifest = verify_release(_folder(release, shelf), key)
+    engines = _engines_to_install(manifest, shelf, key)
     before = _current_or_none(shelf)
     was_there = manifest.version in {v.version for v in installed_versions(shelf.repository)}
-    install_version(shelf.releases_root / release, manifest, shelf.repository)
+    folder = shelf.releases_root / release
+    for repository in engines.repositories:
+        install_engines(folder, manifest, engines.entries, repository, key)
+    install_version(folder, manifest, shelf.repository)
     try:
         if shelf.fleet:
             wait_until_everywhere(shelf.fleet, manifest, within_s=ready_within_s)
@@ -88,15 +108,41 @@ def promote(
             _wait_until_served(manifest, shelf.status_file, ready_within_s)
     except ReleaseRejected:
         if not was_there:
-            remove_version(shelf.repository, manifest.version)
+            for repository in (shelf.repository, *engines.repositories):
+                remove_version(repository, manifest.version)
         raise
     if before == release:
         return manifest
     _replace_text(shelf.releases_root / CURRENT, f"{release}\n")
     _append(shelf, Promotion(time.time_ns() // 1_000_000, release, before or ""))
     kept = _versions(before, shelf, key) | {manifest.version}
-    keep_versions(shelf.repository, kept)
+    for repository in (shelf.repository, *engines.repositories):
+        keep_versions(repository, kept)
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Engines:
+    """What a release brings along, and where to: nowhere if it has none."""
+
+    entries: tuple[EngineEntry, ...] = ()
+    repositories: tuple[Path, ...] = ()
+
+
+def _engines_to_install(manifest: Manifest, shelf: Shelf, key: bytes) -> _Engines:
+    if shelf.engines is None:
+        return _Engines()
+    repository, tensorrt = shelf.engines.repository, shelf.engines.tensorrt
+    record = read_engines(shelf.releases_root / manifest.release, manifest, key)
+    chosen = record.one_for_each(tensorrt)
+    try:
+        served = served_architectures(repository, key)
+        check_covers(manifest.release, chosen, served, tensorrt=tensorrt)
+    except ReleaseRejected as refused:
+        if not shelf.engines.may_be_fewer:
+            raise
+        logger.warning("promoted all the same: %s", refused)
+    return _Engines(chosen, (repository,)) if chosen else _Engines()
 
 
 def rollback(shelf: Shelf, key: bytes, release: str | None = None) -> Manifest:

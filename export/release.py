@@ -91,15 +91,13 @@ def export_release(
     return manifest
 
 
-def samples_of(
-    model_folder: Path, snapshot_folder: Path, release_folder: Path
-) -> tuple[FeatureSchema, Inputs]:
+def samples_of(snapshot_folder: Path, release_folder: Path) -> tuple[FeatureSchema, Inputs]:
     """Real inputs of both models, the user vector among them, for proving other forms of them."""
-    schema = read_schema(model_folder)
+    schema = read_schema(release_folder)
     samples = draw_samples(
         load_snapshot(snapshot_folder),
         schema,
-        read_neighbours(model_folder),
+        read_neighbours(release_folder),
         count=_SAMPLE_COUNT,
         rng=np.random.default_rng(1),
     )

@@ -4,15 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
-import grpc.aio
-
 from serving.client_calls import (
     DEFAULT_TIMEOUT_S,
     ClientTls,
     RequestFields,
     RerankFields,
+    async_channel,
     authorized,
-    channel_options,
     our_errors,
     request_of,
 )
@@ -39,12 +37,7 @@ class AsyncVitrineClient:
         self.address = address
         self._metadata = authorized(token)
         self._timeout_s = timeout_s
-        options = channel_options(retries=retries)
-        self._channel = (
-            grpc.aio.insecure_channel(address, options=options)
-            if tls is None
-            else grpc.aio.secure_channel(address, tls.credentials(), options=options)
-        )
+        self._channel = async_channel(address, retries=retries, tls=tls)
         self._recommendations = rpc.RecommendationsStub(self._channel)  # type: ignore[no-untyped-call]
 
     async def __aenter__(self) -> Self:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypedDict, Unpack, cast
 
 import grpc
+import grpc.aio
 from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
@@ -178,6 +179,14 @@ def channel_options(*, retries: bool) -> list[tuple[str, int | str]]:
     if retries:
         return [*options, ("grpc.service_config", _SERVICE_CONFIG.read_text())]
     return [*options, ("grpc.enable_retries", 0)]
+
+
+def async_channel(address: str, *, retries: bool, tls: "ClientTls | None") -> grpc.aio.Channel:
+    """To a door, for the running loop: with TLS if the door speaks it."""
+    options = channel_options(retries=retries)
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, tls.credentials(), options=options)
 
 
 def authorized(token: str | None) -> tuple[tuple[str, str], ...] | None:

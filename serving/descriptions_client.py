@@ -6,13 +6,11 @@ Nothing is asked twice by itself: a decision may have been made though its answe
 from types import TracebackType
 from typing import Self
 
-import grpc.aio
-
 from serving.client_calls import (
     DEFAULT_TIMEOUT_S,
     ClientTls,
+    async_channel,
     authorized,
-    channel_options,
     our_errors,
 )
 from serving.proto import descriptions_pb2 as pb
@@ -37,12 +35,7 @@ class AsyncDescriptionsClient:
         self.address = address
         self._metadata = authorized(token)
         self._timeout_s = timeout_s
-        options = channel_options(retries=False)
-        self._channel = (
-            grpc.aio.insecure_channel(address, options=options)
-            if tls is None
-            else grpc.aio.secure_channel(address, tls.credentials(), options=options)
-        )
+        self._channel = async_channel(address, retries=False, tls=tls)
         self._door = rpc.DescriptionsStub(self._channel)  # type: ignore[no-untyped-call]
 
     async def __aenter__(self) -> Self:

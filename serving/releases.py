@@ -192,7 +192,12 @@ class Releases:
                 tables.release, IndexName.PRODUCTS, row_count=rows, vector_size=size
             )
         if gpu.index == "gpu":
-            limits = GpuLimits(gpu.reserve_mb << 20, gpu.max_batch)
+            limits = GpuLimits(
+                gpu.reserve_mb << 20,
+                gpu.max_batch,
+                large_rows=gpu.large_rows,
+                large_kind=gpu.large_index or None,
+            )
             return load_gpu_index(folder, manifest, row_count=rows, vector_size=size, limits=limits)
         return load_index(folder, manifest, row_count=rows, vector_size=size)
 

@@ -3,7 +3,7 @@
 An engine is a form of a release's model, made later and elsewhere: the release's own manifest
 cannot name it. The record does, with the digest of the graph that it was built from, and the same
 key signs it (HMAC-SHA256 over the canonical JSON without the signature). Reading files is left to
-`export.engine_repository` and Triton's backend.
+`export.engine_files` and Triton's backend.
 """
 
 import hashlib
@@ -36,10 +36,20 @@ class EngineEntry:
     relative_error: float  # against the graph, on real inputs
     ndcg_loss: float
 
+    @property
+    def fits(self) -> tuple[str, tuple[int, int], str]:
+        """The model, GPU architecture and TensorRT that it is for; a record has one of each."""
+        return self.model, self.compute_capability, self.tensorrt_version
+
+    def check(self, release: str, size_bytes: int, sha256: str) -> None:
+        """Raises ReleaseRejected unless the file on disk is the one that was signed."""
+        if (self.size_bytes, self.sha256) != (size_bytes, sha256):
+            raise ReleaseRejected(f"{release}: {self.file} is damaged or from another build")
+
 
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
-    """All engines of one release in one repository."""
+    """All engines of one release in one folder."""
 
     release: str
     version: int
@@ -62,6 +72,18 @@ class EngineRecord:
         """The text of `engines.json`."""
         return json.dumps(self._body() | {"signature": self.signature}, indent=1) + "\n"
 
+    def one_for_each(self, tensorrt: str = "") -> tuple[EngineEntry, ...]:
+        """One engine for each model and architecture, the last built: what Triton chooses from.
+
+        Of version `tensorrt` alone, if that is not ""; "10.13" is any 10.13.
+        """
+        chosen = {
+            (entry.model, entry.compute_capability): entry
+            for entry in self.engines
+            if _is_version(entry.tensorrt_version, tensorrt)
+        }
+        return tuple(chosen.values())
+
     def engine_for(self, model: str, version: int, capability: tuple[int, int]) -> EngineEntry:
         """The engine for a GPU. Raises ReleaseRejected, saying which there are."""
         if version != self.version:
@@ -70,16 +92,12 @@ class EngineRecord:
         for entry in there:
             if entry.compute_capability == capability:
                 return entry
-        known = ", ".join(_named(entry.compute_capability) for entry in there) or "none"
+        known = ", ".join(architecture_of(entry.compute_capability) for entry in there) or "none"
         raise ReleaseRejected(
-            f"{self.release}: no engine of {model} for {_named(capability)}, only for {known};"
+            f"{self.release}: no engine of {model} for {architecture_of(capability)}, only for"
+            f" {known};"
             " build it on such a machine"
         )
-
-    def check(self, entry: EngineEntry, size_bytes: int, sha256: str) -> None:
-        """Raises ReleaseRejected unless the file on disk is the one that was signed."""
-        if (entry.size_bytes, entry.sha256) != (size_bytes, sha256):
-            raise ReleaseRejected(f"{self.release}: {entry.file} is damaged or from another build")
 
 
 def read_record(text: str, key: bytes) -> EngineRecord:
@@ -113,8 +131,14 @@ def _entry(raw: dict[str, Any]) -> EngineEntry:
     return entry
 
 
-def _named(capability: tuple[int, int]) -> str:
+def architecture_of(capability: tuple[int, int]) -> str:
+    """As NVIDIA names it: sm_90."""
     return f"sm_{capability[0]}{capability[1]}"
+
+
+def _is_version(version: str, wanted: str) -> bool:
+    """Whether it is the wanted one or one of its patches; nothing is wanted of "" in particular."""
+    return not wanted or version == wanted or version.startswith(f"{wanted}.")
 
 
 def _signature(body: dict[str, Any], key: bytes) -> str:

@@ -1,5 +1,6 @@
 """The folder decides the marker: tests/unit → unit, tests/contract → contract, and so on."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = Path(item.path).relative_to(ROOT).parts[0]
         if folder in FOLDERS:
             item.add_marker(getattr(pytest.mark, folder))
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """For small tensors: on a busy machine more threads do nothing but wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

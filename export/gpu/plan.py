@@ -5,12 +5,14 @@ from typing import Literal
 
 import torch
 
+from export.gpu.decoder import EIGHT_B, TINY, DecoderShape
 from export.gpu.engines import Precision, Way
 
 CANDIDATES = 500
 
 ModelForm = tuple[Way, Precision]
 ChainWay = Way | Literal["kernel"]  # kernel: eager, but for the search by our own kernel
+DecoderForm = Literal["torch", "compile", "kernel"]
 ChainForm = tuple[ChainWay, Precision, int]  # the last is the batch
 
 
@@ -21,9 +23,12 @@ class Plan:
     device: torch.device
     rows: int
     large_rows: int
+    cell_rows: int  # of approximate search
     candidates: int
     model_forms: tuple[ModelForm, ...]
     chain_forms: tuple[ChainForm, ...]
+    decoder_shape: DecoderShape
+    decoder_forms: tuple[DecoderForm, ...]
     count: int  # of timed calls
     seed: int
     within_s: float  # no step begins later than that
@@ -49,6 +54,7 @@ def gpu_plan(*, seed: int, within_s: float) -> Plan:
         device=torch.device("cuda"),
         rows=1_000_000,
         large_rows=10_000_000,
+        cell_rows=40_000_000,
         candidates=CANDIDATES,
         model_forms=(
             *(("eager", precision) for precision in ("fp32", "tf32", "bf16", "fp16")),
@@ -63,6 +69,8 @@ def gpu_plan(*, seed: int, within_s: float) -> Plan:
             ("compile", "bf16", 256),
             ("compile", "tf32", 1),
         ),
+        decoder_shape=EIGHT_B,
+        decoder_forms=("torch", "kernel", "compile"),
         count=300,
         seed=seed,
         within_s=within_s,
@@ -75,9 +83,12 @@ def cpu_plan(*, seed: int, rows: int = 3_000) -> Plan:
         device=torch.device("cpu"),
         rows=rows,
         large_rows=2 * rows,
+        cell_rows=4 * rows,
         candidates=min(100, rows // 4),
         model_forms=(("eager", "fp32"), ("eager", "bf16")),
         chain_forms=(("eager", "fp32", 1), ("eager", "bf16", 8)),
+        decoder_shape=TINY,
+        decoder_forms=("torch",),
         count=3,
         seed=seed,
         within_s=600.0,

@@ -30,6 +30,7 @@ class Report:
     goals: list[Goal] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)  # for want of time
+    not_run: list[str] = field(default_factory=list)  # for want of something else, with the reason
 
     @property
     def is_right(self) -> bool:
@@ -64,6 +65,7 @@ class Report:
             "goals_missed": sum(not goal.holds for goal in self.goals),
             "failures": "; ".join(self.failures),
             "left_out": "; ".join(self.left_out),
+            "not_run": "; ".join(self.not_run),
         }
 
     def text(self) -> str:
@@ -82,6 +84,7 @@ class Report:
                 for g in self.goals
             ]
         lines += [f"LEFT OUT for want of time: {each}" for each in self.left_out]
+        lines += [f"NOT RUN {each}" for each in self.not_run]
         lines += [f"FAILED {failure}" for failure in self.failures]
         return "\n".join(lines) + "\n"
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 
-from export.gpu.bench import NO_DEVICE, run_bench
+from export.gpu.bench import NO_DEVICE
 from export.gpu.plan import Plan, gpu_plan
 from export.gpu.report import Report
+from export.gpu.steps import run_bench
 from loadtest.benchmarks.result import Check, Grid, Result
 from shop.errors import DependencyUnavailable
 
@@ -35,8 +36,13 @@ def measured(plan: Plan) -> Result:
             ),
             Grid("medians", ("what", "measured"), tuple(report.rows)),
         ),
-        notes=(f"On {report.flat()['device']}, torch {torch.__version__}.", *report.failures),
+        notes=(f"On {report.flat()['device']}, torch {torch.__version__}.", *_unmeasured(report)),
     )
+
+
+def _unmeasured(report: Report) -> list[str]:
+    left_out = [f"Left out for want of time: {each}." for each in report.left_out]
+    return [*report.failures, *left_out, *(f"Not run: {each}." for each in report.not_run)]
 
 
 def _checks(report: Report) -> list[Check]:

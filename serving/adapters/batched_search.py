@@ -16,12 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shop.errors import DependencyTimeout, DependencyUnavailable, VitrineError
-
-_DEPENDENCY = "index"
-
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Rows and cosines, [K] of one caller or [B, K] of a batch."""
+from serving.adapters.index_calls import DEPENDENCY, Found, answer_within
+from shop.errors import DependencyUnavailable, VitrineError
 
 SearchMany = Callable[[NDArray[np.float32], int], Found]
 """Rows and cosines [B, K] of vectors [B, D]; called by one thread only."""
@@ -63,21 +59,16 @@ class BatchedSearch:
         Raises DependencyTimeout, or DependencyUnavailable if too many wait.
         """
         if self._is_closed:
-            raise DependencyUnavailable(_DEPENDENCY, "it was closed")
+            raise DependencyUnavailable(DEPENDENCY, "it was closed")
         loop = asyncio.get_running_loop()
         wanted = _Wanted(vector, count, loop, loop.create_future())
         try:
             self._waiting.put_nowait(wanted)
         except queue.Full as error:
             raise DependencyUnavailable(
-                _DEPENDENCY, f"{self._waiting.maxsize} searches wait already"
+                DEPENDENCY, f"{self._waiting.maxsize} searches wait already"
             ) from error
-        try:
-            return await asyncio.wait_for(wanted.answer, timeout_s)
-        except TimeoutError as error:
-            raise DependencyTimeout(
-                _DEPENDENCY, f"no answer within {timeout_s * 1000.0:.0f} ms"
-            ) from error
+        return await answer_within(timeout_s, wanted.answer)
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -86,7 +77,7 @@ class BatchedSearch:
         while not self._waiting.empty():
             left = self._waiting.get_nowait()
             if left is not None:
-                _fail(left, DependencyUnavailable(_DEPENDENCY, "it was closed"))
+                _fail(left, DependencyUnavailable(DEPENDENCY, "it was closed"))
 
     def _next_batch(self) -> list[_Wanted] | None:
         """Waits for one caller, takes those who wait beside it; None at the end."""
@@ -100,7 +91,7 @@ class BatchedSearch:
         callers = [wanted for wanted in batch if wanted is not None]
         if len(callers) < len(batch):
             for wanted in callers:
-                _fail(wanted, DependencyUnavailable(_DEPENDENCY, "it was closed"))
+                _fail(wanted, DependencyUnavailable(DEPENDENCY, "it was closed"))
             return None
         return [wanted for wanted in callers if not wanted.answer.done()]
 
@@ -110,7 +101,7 @@ class BatchedSearch:
             rows, cosines = self._search_many(vectors, max(wanted.count for wanted in batch))
         except (VitrineError, RuntimeError) as error:  # FAISS raises RuntimeError, also for CUDA's
             for wanted in batch:
-                _fail(wanted, DependencyUnavailable(_DEPENDENCY, str(error)))
+                _fail(wanted, DependencyUnavailable(DEPENDENCY, str(error)))
             return
         self.batch_sizes[len(batch)] = self.batch_sizes.get(len(batch), 0) + 1
         for at, wanted in enumerate(batch):

@@ -4,10 +4,10 @@ Row r of the index is catalogue row r; row 0 holds zeros and is never found.
 Shapes: D vector size, R catalogue rows.
 """
 
-import asyncio
 import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,14 @@ from serving.adapters.faiss_filtering import (
     way_for,
 )
 from serving.adapters.faiss_order import found_by_faiss, nearest_in_order
+from serving.adapters.index_calls import Found, check_call, search_apart
 from serving.adapters.release_files import check_files
 from shop.catalogue import NO_PRODUCT
-from shop.errors import DependencyTimeout, DependencyUnavailable, ReleaseRejected
+from shop.errors import ReleaseRejected
 from shop.release import INDEX_FILE, VECTORS_FILE, Manifest, check_file
 
 faiss: Any = faiss_library  # its stubs know neither the search parameters nor the subclasses
 
-_DEPENDENCY = "index"
 _INLINE_S = 0.001  # above that a search would hold up the event loop, so it gets a thread
 _TRIAL_COUNT = 350  # as many as the two-tower source is asked for
 _TRIALS = 5
@@ -85,30 +85,17 @@ class FaissIndex:
         *,
         allowed: NDArray[np.bool_] | None,
         timeout_s: float,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    ) -> Found:
         """Rows and cosines, best first. A search once started ends, even if nobody waits.
 
         Finds as many of the allowed rows [R] as were wanted, if there are as many; of equally near
         ones the lowest.
         """
-        if user_vector.shape != (self.vector_size,):
-            raise DependencyUnavailable(
-                _DEPENDENCY, f"vector of shape {user_vector.shape}, need ({self.vector_size},)"
-            )
-        if allowed is not None and allowed.shape != (self._rows,):
-            raise DependencyUnavailable(
-                _DEPENDENCY, f"allowed has {allowed.size} rows, the index {self._rows}"
-            )
+        check_call(user_vector, allowed, vector_size=self.vector_size, row_count=self._rows)
         if self._estimated_s(allowed) < _INLINE_S:
             return self._search(user_vector, count, allowed)
-        loop = asyncio.get_running_loop()
-        searching = loop.run_in_executor(self._executor, self._search, user_vector, count, allowed)
-        try:
-            return await asyncio.wait_for(searching, timeout_s)
-        except TimeoutError as error:
-            raise DependencyTimeout(
-                _DEPENDENCY, f"no answer within {timeout_s * 1000.0:.0f} ms"
-            ) from error
+        search = partial(self._search, user_vector, count, allowed)
+        return await search_apart(self._executor, timeout_s, search)
 
     def _estimated_s(self, allowed: NDArray[np.bool_] | None) -> float:
         """How long a search takes, rather too much than too little."""
@@ -142,7 +129,7 @@ class FaissIndex:
 
     def _search(
         self, user_vector: NDArray[np.float32], count: int, allowed: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    ) -> Found:
         wanted = min(count, self._rows - 1)  # row 0 is no product
         if wanted <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -151,24 +138,22 @@ class FaissIndex:
             return self._nearest(query, wanted)
         return self._nearest_allowed(query, wanted, allowed)
 
-    def _nearest(
-        self, query: NDArray[np.float32], wanted: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _nearest(self, query: NDArray[np.float32], wanted: int) -> Found:
         # Asking for one more and dropping row 0 is cheaper than a selector.
-        def search(count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        def search(count: int) -> Found:
             return found_by_faiss(*self._index.search(query, count + 1))
 
         return nearest_in_order(search, wanted, self._rows - 1)
 
     def _nearest_allowed(
         self, query: NDArray[np.float32], wanted: int, allowed: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    ) -> Found:
         way = self.way_for(int(np.count_nonzero(allowed)))
         return self.nearest_by(way, query, wanted, allowed)
 
     def nearest_by(
         self, way: Way, query: NDArray[np.float32], wanted: int, allowed: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    ) -> Found:
         """The `wanted` nearest of the allowed [R] rows to query [1, D], best first.
 
         Public for whoever compares the ways. Without vectors Way.EXACT raises ValueError.
@@ -194,7 +179,7 @@ class FaissIndex:
         allowed: NDArray[np.bool_],
         allowed_count: int,
         enough: int,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    ) -> Found:
         selector = selector_for(allowed)
         if not self._in_cells:
             parameters = faiss.SearchParameters(sel=selector)
@@ -210,7 +195,7 @@ class FaissIndex:
     def _restricted(
         self, query: NDArray[np.float32], wanted: int, parameters: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        def search(count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        def search(count: int) -> Found:
             return found_by_faiss(*self._index.search(query, count, params=parameters))
 
         return nearest_in_order(search, wanted, self._rows)

@@ -4,15 +4,16 @@ FAISS's GPU indexes take one thread at a time and know no id selector, so one th
 all (`serving.adapters.batched_search`), and filters are searched in two ways: few allowed rows
 exactly on the host, many by over-fetching; in between, and beyond what the GPU returns at once,
 exactly on the host as well. Memory is reckoned before anything is moved, the release that is still
-being served included. `faiss-gpu` is imported by `open_device` alone; it has run on no GPU yet.
+being served included. Large catalogues may have an approximate index instead of the release's
+(`serving.adapters.faiss_large`). It has run on no GPU yet.
 
 Shapes: D vector size, R catalogue rows, B callers, K wanted.
 """
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,16 +21,24 @@ import faiss as faiss_library
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.adapters.batched_search import BatchedSearch, Found, SearchMany
+from serving.adapters.batched_search import BatchedSearch, SearchMany
 from serving.adapters.faiss import read_index
 from serving.adapters.faiss_filtering import exact_nearest, over_fetch_count
+from serving.adapters.faiss_large import (
+    Blueprint,
+    LargeKind,
+    built_on_gpu,
+    check_kind,
+    scored_again,
+    search_of,
+)
+from serving.adapters.index_calls import DEPENDENCY, Found, check_call, search_apart
 from shop.catalogue import NO_PRODUCT
-from shop.errors import DependencyTimeout, DependencyUnavailable, ReleaseRejected
+from shop.errors import DependencyUnavailable, ReleaseRejected
 from shop.release import INDEX_FILE, Manifest
 
 faiss: Any = faiss_library  # its stubs know neither the subclasses nor what GPU builds add
 
-_DEPENDENCY = "index"
 MOST_AT_ONCE = 2_048  # K that FAISS's GPU kernels can select
 # A search needs room beside the index; FAISS sets aside 1.5 GiB of it by itself unless told.
 _SCRATCH_BYTES = 512 << 20
@@ -43,7 +52,7 @@ class Device(Protocol):
         ...
 
     def moved(self, index: Any) -> Any:
-        """The same index there, searched by one thread at a time."""
+        """The same index there, or one built there of a `Blueprint`, for one thread at a time."""
         ...
 
 
@@ -54,18 +63,20 @@ class GpuLimits:
     reserve_bytes: int = 1 << 30  # left free for engines and whoever else lives there
     max_batch: int = 64
     max_waiting: int = 512
+    large_rows: int = 10_000_000  # a catalogue with more has an index of this kind:
+    large_kind: LargeKind | None = None  # None: the release's own
 
 
 def open_device(number: int = 0, *, half_precision: bool = True) -> Device:
     """A GPU by number. Raises DependencyUnavailable without faiss-gpu or such a GPU."""
     if not hasattr(faiss, "StandardGpuResources"):
         raise DependencyUnavailable(
-            _DEPENDENCY,
+            DEPENDENCY,
             "this faiss cannot use a GPU: install faiss-gpu in place of faiss-cpu, or set"
             ' gpu.index = "cpu"',
         )
     if faiss.get_num_gpus() <= number:
-        raise DependencyUnavailable(_DEPENDENCY, f"FAISS sees no GPU number {number}")
+        raise DependencyUnavailable(DEPENDENCY, f"FAISS sees no GPU number {number}")
     return _Gpu(number, half_precision=half_precision)
 
 
@@ -85,11 +96,15 @@ class _Gpu:
 
     def moved(self, index: Any) -> Any:
         """Raises RuntimeError of FAISS where it does not fit or is of a kind without GPU form."""
+        if isinstance(index, Blueprint):
+            return built_on_gpu(self._resources, self._number, index)
         return faiss.index_cpu_to_gpu(self._resources, self._number, index, self._options)
 
 
 def device_bytes(index: Any, *, half_precision: bool = True) -> int:
     """What an index takes in device memory, rather too much than too little."""
+    if isinstance(index, Blueprint):
+        return index.device_bytes
     number_bytes = 2 if half_precision else 4
     rows, size = int(index.ntotal), int(index.d)
     if isinstance(index, faiss.IndexFlat):
@@ -120,7 +135,9 @@ class GpuIndex:
         self, device: Device, on_host: Any, vectors: NDArray[np.float32], limits: GpuLimits
     ) -> None:
         self._device, self._limits = device, limits
+        """`on_host`: an index of FAISS, or the `Blueprint` of one."""
         self._vectors = vectors  # [R, D] of the host, for what the device cannot restrict
+        self._fetched_for_each = _fetched_for_each(on_host)
         self._batched = BatchedSearch(
             self._moved(on_host), max_batch=limits.max_batch, max_waiting=limits.max_waiting
         )
@@ -157,7 +174,7 @@ class GpuIndex:
                 f"an index of {vectors.shape} cannot take the place of one of {self._vectors.shape}"
             )
         self._batched.replace(self._moved(on_host))
-        self._vectors = vectors
+        self._vectors, self._fetched_for_each = vectors, _fetched_for_each(on_host)
 
     def close(self) -> None:
         """Lets a running search end; the index cannot be asked any more."""
@@ -173,29 +190,26 @@ class GpuIndex:
         timeout_s: float,
     ) -> Found:
         """Rows and cosines, best first; as many of the allowed rows [R] as there are and wanted."""
-        if user_vector.shape != (self.vector_size,):
-            raise DependencyUnavailable(
-                _DEPENDENCY, f"vector of shape {user_vector.shape}, need ({self.vector_size},)"
-            )
-        if allowed is not None and allowed.shape != (self.row_count,):
-            raise DependencyUnavailable(
-                _DEPENDENCY, f"allowed has {allowed.size} rows, the index {self.row_count}"
-            )
+        check_call(user_vector, allowed, vector_size=self.vector_size, row_count=self.row_count)
         wanted = min(count, self.row_count - 1)
         if wanted <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         fetched = self._fetch_count(wanted, allowed)
         if fetched <= MOST_AT_ONCE:
             rows, cosines = await self._batched.search(user_vector, fetched, timeout_s=timeout_s)
-            at = _usable(rows, cosines, allowed)[:wanted]
+            at = _usable(rows, cosines, allowed)
             if allowed is None or at.size >= min(wanted, _passing(allowed)):
-                return rows[at].astype(np.int64), cosines[at]
+                usable = rows[at].astype(np.int64)
+                if self._fetched_for_each > 1:
+                    return scored_again(self._vectors, user_vector, usable, wanted)
+                return usable[:wanted], cosines[at[:wanted]]
         return await self._exactly(user_vector, wanted, allowed, timeout_s)
 
     def _fetch_count(self, wanted: int, allowed: NDArray[np.bool_] | None) -> int:
         """One more than wanted for row 0; with a filter, as many as leave enough."""
+        wanted = min(self._fetched_for_each * wanted, self.row_count - 1)
         if allowed is None:
-            return wanted + 1
+            return min(wanted + 1, max(MOST_AT_ONCE, wanted // self._fetched_for_each + 1))
         return over_fetch_count(wanted, _passing(allowed), self.row_count)
 
     async def _exactly(
@@ -207,16 +221,8 @@ class GpuIndex:
     ) -> Found:
         mask = np.ones(self.row_count, np.bool_) if allowed is None else allowed
         query = np.ascontiguousarray(vector[np.newaxis], dtype=np.float32)
-        loop = asyncio.get_running_loop()
-        searching = loop.run_in_executor(
-            self._executor, exact_nearest, self._vectors, query, wanted, mask
-        )
-        try:
-            return await asyncio.wait_for(searching, timeout_s)
-        except TimeoutError as error:
-            raise DependencyTimeout(
-                _DEPENDENCY, f"no answer within {timeout_s * 1000.0:.0f} ms"
-            ) from error
+        search = partial(exact_nearest, self._vectors, query, wanted, mask)
+        return await search_apart(self._executor, timeout_s, search)
 
     def _moved(self, on_host: Any) -> SearchMany:
         check_memory(device_bytes(on_host), self._device.free_bytes(), self._limits)
@@ -224,6 +230,8 @@ class GpuIndex:
             index = self._device.moved(on_host)
         except RuntimeError as error:
             raise ReleaseRejected(f"the index cannot be moved to the GPU: {error}") from error
+        if isinstance(on_host, Blueprint):
+            return search_of(index, on_host)
         return _search_of(index)
 
 
@@ -235,8 +243,21 @@ def load_gpu_index(
     Raises DependencyUnavailable without faiss-gpu or a GPU.
     """
     device = open_device()
+    if limits.large_kind is not None and row_count > limits.large_rows:
+        check_kind(limits.large_kind)  # before gigabytes are read
     index, vectors = read_index(folder, manifest, (row_count, vector_size), INDEX_FILE)
-    return GpuIndex(device, index, vectors, limits)
+    return GpuIndex(device, for_device(index, vectors, limits), vectors, limits)
+
+
+def for_device(index: Any, vectors: NDArray[np.float32], limits: GpuLimits) -> Any:
+    """The release's index as it is, or what is to be built in its place of vectors [R, D]."""
+    if limits.large_kind is None or vectors.shape[0] <= limits.large_rows:
+        return index
+    return Blueprint(limits.large_kind, vectors)
+
+
+def _fetched_for_each(on_host: Any) -> int:
+    return on_host.fetched_for_each if isinstance(on_host, Blueprint) else 1
 
 
 def _search_of(index: Any) -> Callable[[NDArray[np.float32], int], Found]:

@@ -27,8 +27,8 @@ def check_profile(
     if settings.triton == TritonSettings():
         missing.append(
             "the server that comes with Vitrine runs no engines: start a Triton with TensorRT on"
-            " the state folder's engines/ (vitrine export --profile gpu fills it) and name its HTTP"
-            " port, VITRINE_TRITON__ADDRESS=127.0.0.1:8100"
+            " the state folder's engines/ (which promotion fills) and name its HTTP port,"
+            " VITRINE_TRITON__ADDRESS=127.0.0.1:8100"
         )
     if missing:
         raise SettingsRejected("--profile gpu: " + "; ".join(missing))

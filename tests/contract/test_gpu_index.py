@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from loadtest.benchmarks.synthetic import some_shoppers, some_vectors
-from serving.adapters.batched_search import BatchedSearch, Found
+from serving.adapters.batched_search import BatchedSearch
 from serving.adapters.faiss_gpu import (
     MOST_AT_ONCE,
     GpuIndex,
@@ -21,6 +21,7 @@ from serving.adapters.faiss_gpu import (
     device_bytes,
     open_device,
 )
+from serving.adapters.index_calls import Found
 from shop.errors import DependencyTimeout, DependencyUnavailable, ReleaseRejected
 
 faiss = faiss_library  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from serving.client import VitrineClient
 from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
 from serving.stack.folder import StateFolder
-from tests.contract.test_gateway_door import HOME, ROOT, START_S, eventually
+from tests.contract.open_doors import HOME, ROOT, START_S, eventually
 
 REPLICAS = 2
 CONNECTIONS = 24  # all at one replica: once in eight million

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 import torch
 
-from export.gpu.bench import run_bench
 from export.gpu.chain import Chain
 from export.gpu.checks import check_chain, check_search, shopper_inputs
 from export.gpu.drawn import draw_shop, unit_vectors
@@ -13,6 +12,7 @@ from export.gpu.engines import make_engine
 from export.gpu.graphs import GraphedCall
 from export.gpu.plan import gpu_plan
 from export.gpu.search import ExactSearch
+from export.gpu.steps import run_bench
 
 GPU = torch.device("cuda")
 

@@ -14,8 +14,8 @@ from shop.errors import InvalidRequest
 from shop.filters import parse_filter
 from shop.merchandising import Boost, Promotion
 from shop.tokens import decode_attribution, decode_page
+from tests.unit.coded import DECODER, KEY, a_request, wrong
 from tests.unit.small_shop import PLAIN, SmallShop, a_catalogue, a_history, a_shop, an_ask
-from tests.unit.test_codec import DECODER, KEY, a_request, wrong
 from tests.unit.test_sources_beside import some_tables
 from tests.unit.time_travel import START_MS
 

@@ -18,9 +18,9 @@ from shop.filters import parse_filter
 from shop.merchandising import Boost
 from shop.rules import Caps
 from shop.tokens import decode_attribution
+from tests.unit.coded import DECODER, KEY, violations
 from tests.unit.rule_books import enforce
 from tests.unit.small_shop import PLAIN, SmallShop, a_history, a_shop, an_ask
-from tests.unit.test_codec import DECODER, KEY, violations
 from tests.unit.test_gateway import Context, with_gateway
 from tests.unit.time_travel import START_MS
 

@@ -1,6 +1,5 @@
 """TensorRT without a builder: profiles, keys, flags, records, configurations and the gate."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from export.engine_repository import EngineJob, put_engine, put_text_encoder
 from export.gpu.drawn import a_schema
 from export.gpu_config import gpu_model_config
 from export.quality_gate import check_fidelity, fidelity, ndcg
@@ -25,9 +23,8 @@ from export.tensorrt import (
 )
 from serving.triton.model_requests import equal_shapes, within_batch
 from serving.triton.named_engine import NamedEngine, profile_of
-from shop.engine_record import RECORD, EngineEntry, EngineRecord, read_record
+from shop.engine_record import EngineEntry, EngineRecord, read_record
 from shop.errors import DependencyUnavailable, ReleaseRejected
-from shop.release import TEXT_ENCODER_CONFIG_FILE, TEXT_ENCODER_FILE, FileEntry, Manifest
 from shop.tensors import CANDIDATE_BUCKETS, RANKER, USER_TOWER, ranker_spec, user_tower_spec
 
 SCHEMA = a_schema()
@@ -150,13 +147,13 @@ def test_a_record_is_read_back_and_finds_the_engine_of_a_gpu() -> None:
     again = read_record(record.to_json(), KEY)
     assert again == record
     assert again.engine_for(RANKER, 1, (9, 0)) == ENTRY
-    again.check(ENTRY, 4, "ab")
+    ENTRY.check("r0001-x", 4, "ab")
     with pytest.raises(ReleaseRejected, match=r"sm_80.*sm_90"):
         again.engine_for(RANKER, 1, (8, 0))
     with pytest.raises(ReleaseRejected, match="folder 2"):
         again.engine_for(RANKER, 2, (9, 0))
     with pytest.raises(ReleaseRejected, match="damaged"):
-        again.check(ENTRY, 5, "ab")
+        ENTRY.check("r0001-x", 5, "ab")
 
 
 @pytest.mark.parametrize(
@@ -205,44 +202,6 @@ def test_gpu_configuration_is_one_that_triton_reads(model: str) -> None:
 def test_no_engine_means_no_configuration() -> None:
     with pytest.raises(ValueError, match="no engine"):
         gpu_model_config(RANKER, SCHEMA, ())
-
-
-def test_engines_of_two_architectures_share_a_repository(tmp_path: Path) -> None:
-    manifest = Manifest("r0003-x", 3, 0, "s", {}, {})
-    job = EngineJob(tmp_path, manifest, SCHEMA, {}, tmp_path / "engines", "fp16", KEY)
-    older = replace(ENTRY, compute_capability=(8, 0), file="ranker.sm_80.plan")
-    newer = replace(ENTRY, file="ranker.sm_90.newer.plan")
-    for entry in (ENTRY, older, newer):
-        put_engine(job, entry, b"plan", "{}")
-    folder = tmp_path / "engines" / RANKER / "3"
-    record = read_record((folder / RECORD).read_text(), KEY)
-    assert {entry.file for entry in record.engines} == {"ranker.sm_80.plan", newer.file}
-    assert (folder / newer.file).read_bytes() == b"plan"
-    text = (tmp_path / "engines" / RANKER / "config.pbtxt").read_text()
-    assert newer.file in text
-    assert ENTRY.file not in text
-    with pytest.raises(ReleaseRejected, match="engines of r0003-x"):
-        put_engine(replace(job, manifest=replace(manifest, release="r0003-y")), ENTRY, b"", "")
-
-
-def test_a_searchable_release_brings_its_text_encoder_along_as_it_is(tmp_path: Path) -> None:
-    model, config = b"a graph", b"a configuration"
-    contents = {TEXT_ENCODER_FILE: model, TEXT_ENCODER_CONFIG_FILE: config}
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-    files = {
-        name: FileEntry(len(content), hashlib.sha256(content).hexdigest())
-        for name, content in contents.items()
-    }
-    manifest = Manifest("r0003-x", 3, 0, "s", files, {})
-    job = EngineJob(tmp_path, manifest, SCHEMA, {}, tmp_path / "engines", "fp16", KEY)
-    put_text_encoder(job)
-    folder = tmp_path / "engines" / "text_encoder"
-    assert (folder / "3" / "model.onnx").read_bytes() == model
-    assert (folder / "config.pbtxt").read_bytes() == config
-    (tmp_path / TEXT_ENCODER_FILE).write_bytes(b"b graph")
-    with pytest.raises(ReleaseRejected, match="damaged"):
-        put_text_encoder(job)
 
 
 def test_requests_are_grouped_by_shape_and_never_beyond_what_an_engine_bears() -> None:

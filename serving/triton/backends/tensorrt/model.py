@@ -102,5 +102,5 @@ def _signed_engine(folder: Path, model: str, device: Any) -> tuple[tuple[int, ..
     capability = (int(device.compute_capability[:-1]), int(device.compute_capability[-1]))
     entry = record.engine_for(model, int(folder.name), capability)
     plan = (folder / entry.file).read_bytes()
-    record.check(entry, len(plan), hashlib.sha256(plan).hexdigest())
+    entry.check(record.release, len(plan), hashlib.sha256(plan).hexdigest())
     return entry.lengths, plan
