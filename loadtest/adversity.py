@@ -187,6 +187,17 @@ def _triton_pid(victim: Victim) -> int:
     return status.server_pid
 
 
+def replicas_of(door: str) -> list[psutil.Process]:
+    """The gateway's replicas on this machine: all who listen at the door's port."""
+    port, found = int(door.rpartition(":")[2]), []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # gone meanwhile, or not ours to look at
+            connections = process.net_connections("tcp")
+            if any(each.status == "LISTEN" and each.laddr.port == port for each in connections):
+                found.append(process)
+    return found
+
+
 def _stubs(victim: Victim, model: str) -> list[int]:
     """Processes below Triton that have this model's name among their arguments."""
     server = psutil.Process(_triton_pid(victim))
