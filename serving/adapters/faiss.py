@@ -81,7 +81,8 @@ class FaissIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and cosines, best first. A search once started ends, even if nobody waits.
 
-        Finds as many of the allowed rows [R] as were wanted, if there are as many.
+        Finds as many of the allowed rows [R] as were wanted, if there are as many. Raises
+        DependencyTimeout, or DependencyUnavailable if the index fails.
         """
         if user_vector.shape != (self.vector_size,):
             raise DependencyUnavailable(
@@ -91,16 +92,24 @@ class FaissIndex:
             raise DependencyUnavailable(
                 _DEPENDENCY, f"allowed has {allowed.size} rows, the index {self._rows}"
             )
-        if self._estimated_s(allowed) < _INLINE_S:
-            return self._search(user_vector, count, allowed)
-        loop = asyncio.get_running_loop()
-        searching = loop.run_in_executor(self._executor, self._search, user_vector, count, allowed)
         try:
-            return await asyncio.wait_for(searching, timeout_s)
+            if self._estimated_s(allowed) < _INLINE_S:
+                return self._search(user_vector, count, allowed)
+            return await asyncio.wait_for(self._beside(user_vector, count, allowed), timeout_s)
         except TimeoutError as error:
             raise DependencyTimeout(
                 _DEPENDENCY, f"no answer within {timeout_s * 1000.0:.0f} ms"
             ) from error
+        # What FAISS raises by itself, a thread pool that was shut down too.
+        except (RuntimeError, MemoryError) as error:
+            raise DependencyUnavailable(_DEPENDENCY, str(error) or "out of memory") from error
+
+    def _beside(
+        self, user_vector: NDArray[np.float32], count: int, allowed: NDArray[np.bool_] | None
+    ) -> "asyncio.Future[tuple[NDArray[np.int64], NDArray[np.float32]]]":
+        """The same off the event loop."""
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._executor, self._search, user_vector, count, allowed)
 
     def _estimated_s(self, allowed: NDArray[np.bool_] | None) -> float:
         """How long a search takes, rather too much than too little."""
