@@ -15,8 +15,8 @@ from pathlib import Path
 
 from export.command import RELEASE_KEY, shelf_of
 from export.promote import PROMOTIONS, Shelf, list_releases, promote
-from loadtest.adversity import wait_until
 from loadtest.benchmarks.stack import BenchmarkFailed, vitrine
+from loadtest.victims import wait_until
 from serving.adapters.key_files import read_key
 from serving.adapters.release_files import (
     CURRENT,

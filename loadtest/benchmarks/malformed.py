@@ -14,7 +14,6 @@ import grpc.aio
 import numpy as np
 import psutil
 
-from loadtest.adversity import replicas_of
 from loadtest.audience import audience_of
 from loadtest.benchmarks.adversity import TYPED
 from loadtest.benchmarks.result import Check, Grid, Result, at_least, at_most
@@ -22,6 +21,7 @@ from loadtest.benchmarks.stack import a_stack
 from loadtest.doors import CHANNEL_OPTIONS
 from loadtest.hostile_messages import SERVICE, Hostile, HostileMessages, Kind, Real
 from loadtest.malformed import NO_MESSAGE, REFUSED, TAKEN, TOO_LARGE, Edge, Fate
+from loadtest.victims import replicas_of
 from serving.client import VitrineClient
 from serving.codec import Decoder
 
