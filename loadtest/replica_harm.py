@@ -15,7 +15,7 @@ from serving.proto import recommendations_pb2 as pb
 _LOG_EVENTS = "/vitrine.v1.Recommendations/LogEvents"
 _TELL_EVERY_S = 0.1
 _EVENT_S = 3.0  # the door waits for the disk for 2 s
-_LEAST_FILE_BYTES = 4_096  # what is open and longer cannot grow, nor can a new one grow far
+_NO_BYTES = 0  # of any file, new or old
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def disk_full(victim: Victim) -> Iterator[Tally]:
 
     try:
         for each, (_, hard) in limits.items():
-            each.rlimit(psutil.RLIMIT_FSIZE, (_LEAST_FILE_BYTES, hard))
+            each.rlimit(psutil.RLIMIT_FSIZE, (_NO_BYTES, hard))
         with beside(tell):
             yield tally
     finally:

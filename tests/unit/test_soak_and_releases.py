@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loadtest.benchmarks import releases, soak
+from loadtest.benchmarks import releases, soak, storm
 from loadtest.resources import (
     ALL,
     NOT_OURS,
@@ -95,3 +95,15 @@ def test_a_failed_call_or_a_change_that_went_wrong_does_not_hold() -> None:
     assert not rolled(replace(GOOD, as_it_should=False), REFUSED)
     assert not rolled(GOOD, replace(REFUSED, as_it_should=False))
     assert not rolled(GOOD, REFUSED, under_load=False)
+
+
+def weather(goodput_per_s: float, *, untyped: int = 0) -> storm.Weather:
+    return storm.Weather("hasty", goodput_per_s, 0.6, 3.0, untyped)
+
+
+def test_a_storm_holds_if_what_is_answered_in_time_does() -> None:
+    calm = weather(95.0)
+    assert storm.result_of(100.0, [calm, weather(91.0)]).holds
+    assert not storm.result_of(100.0, [calm, weather(60.0)]).holds
+    assert not storm.result_of(100.0, [calm, weather(95.0, untyped=1)]).holds
+    assert not storm.result_of(0.0, [weather(0.0)]).holds
