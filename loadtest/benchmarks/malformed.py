@@ -22,13 +22,16 @@ from loadtest.doors import CHANNEL_OPTIONS
 from loadtest.hostile_messages import SERVICE, Hostile, HostileMessages, Kind, Real
 from loadtest.malformed import NO_MESSAGE, REFUSED, TAKEN, TOO_LARGE, Edge, Fate
 from loadtest.victims import replicas_of
+from serving.adapters.key_files import read_key
 from serving.client import VitrineClient
 from serving.codec import Decoder
+from serving.stack.folder import StateFolder
 
 MESSAGES = 1_000_000
 THROUGH_THE_DOOR = 0.05  # of them
 SLOWEST_MS = 250.0  # of CPU; a thousand events with a token each take 130
 GROWTH_MB = 64.0
+TOKEN_KEY = "token.key"  # of the shop
 _WARM = 0.1  # of the messages: allocators and caches have their size by then
 _SEED, _DOOR_SEED = 90, 91
 _CHANNELS, _AT_ONCE = 8, 24
@@ -69,7 +72,8 @@ def measure(state_dir: Path, images: Path, messages: int = MESSAGES) -> Result:
     through = max(1, round(messages * THROUGH_THE_DOOR))
     with a_stack(state_dir) as stack:
         real = _real(state_dir, stack.door)
-        fate, growth_mb = decoded(real, messages - through)
+        key = read_key(StateFolder(state_dir).keys / TOKEN_KEY)
+        fate, growth_mb = decoded(real, messages - through, key)
         before = {each.pid: each.memory_info().rss for each in replicas_of(stack.door)}
         sys.stderr.write(f"  {through:,} through the door …\n")
         hostile = islice(HostileMessages(_DOOR_SEED, real), through)
@@ -78,10 +82,13 @@ def measure(state_dir: Path, images: Path, messages: int = MESSAGES) -> Result:
     return result_of(fate, growth_mb, told, alive)
 
 
-def decoded(real: Real, count: int) -> tuple[Fate, float]:
-    """What the decoders make of so many, and by how many MB this process grew meanwhile."""
+def decoded(real: Real, count: int, token_key: bytes) -> tuple[Fate, float]:
+    """What the decoders make of so many, and by how many MB this process grew meanwhile.
+
+    With the shop's own key, so that real tokens are read to their end.
+    """
     now_ms = time.time_ns() // 1_000_000
-    decoder = Decoder("USD", b"k" * 32, lambda: now_ms, lambda: uuid.uuid4().hex)
+    decoder = Decoder("USD", token_key, lambda: now_ms, lambda: uuid.uuid4().hex)
     edge, hostile, me = Edge(decoder), iter(HostileMessages(_SEED, real)), psutil.Process()
     edge.put(islice(hostile, round(count * _WARM)))
     before = me.memory_info().rss
