@@ -250,9 +250,11 @@ def _reasons(status: TritonStatus, version: int) -> set[str]:
 
 def _fresh_status(status_file: Path) -> TritonStatus | None:
     status = read_status(status_file)
-    if status is None or time.time_ns() // 1_000_000 - status.updated_ms > _STATUS_FRESH_MS:
+    if status is None:
         return None
-    return status
+    # One from the future was written before the clock was set back.
+    age_ms = abs(time.time_ns() // 1_000_000 - status.updated_ms)
+    return status if age_ms <= _STATUS_FRESH_MS else None
 
 
 def _replace_text(path: Path, text: str) -> None:

@@ -10,19 +10,17 @@ import secrets
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import grpc
 import psutil
 
-from loadtest.openloop import Call
-from serving.stack.folder import StackState, StateFolder
+from loadtest.replica_harm import disk_full, replica_killed
+from loadtest.victims import NothingToHarm, Tally, Victim, beside, code_of
+from serving.stack.folder import StateFolder
 from serving.triton.status import STATUS_FILE, read_status
-from shop.errors import VitrineError
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _RECOMMEND = "/vitrine.v1.Recommendations/Recommend"
@@ -31,30 +29,6 @@ _SLOW_CLIENTS = 200
 _DRIP_S = 0.2
 _PAUSE_S = 0.01  # between two calls of a hostile or hasty client
 _PATIENCE_S = 0.5
-
-
-class NothingToHarm(VitrineError):
-    """The stack does not run what should be harmed; the message says what."""
-
-
-@dataclass(frozen=True, slots=True)
-class Victim:
-    """A running stack, and a call that it answers."""
-
-    state_dir: Path
-    stack: StackState
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What a misbehaving client was answered, by gRPC status name."""
-
-    codes: dict[str, int] = field(default_factory=dict)
-
-    def count(self, code: str) -> None:
-        """One more answer of this kind."""
-        self.codes[code] = self.codes.get(code, 0) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +40,8 @@ class Adversity:
     harm: Callable[[Victim], AbstractContextManager[Tally]]
     # Whether well-behaved callers must have seen plainer lists: else nothing was harmed.
     is_felt: bool
+    asks_again: bool = False  # whether callers do, once: what dies takes its connections along
+    refuses_events: bool = False  # whether whoever logs events must have been told so
 
 
 @contextmanager
@@ -130,7 +106,7 @@ def slow_clients(victim: Victim) -> Iterator[Tally]:
                 if stop.wait(_DRIP_S):
                     return
 
-        with _beside(drip):
+        with beside(drip):
             yield Tally()
 
 
@@ -146,9 +122,9 @@ def hostile_clients(victim: Victim) -> Iterator[Tally]:
             while not stop.wait(_PAUSE_S):
                 turn += 1
                 body = secrets.token_bytes(1 + turn % 400) if turn % 2 else _with_turned_bits(sound)
-                tally.count(_code_of(ask, body, _PATIENCE_S))
+                tally.count(code_of(ask, body, _PATIENCE_S))
 
-    with _beside(attack):
+    with beside(attack):
         yield tally
 
 
@@ -161,9 +137,9 @@ def hasty_clients(victim: Victim) -> Iterator[Tally]:
         with grpc.insecure_channel(victim.stack.door) as channel:
             ask = channel.unary_unary(_RECOMMEND)
             while not stop.wait(_PAUSE_S):
-                tally.count(_code_of(ask, victim.call.body, 0.001))
+                tally.count(code_of(ask, victim.call.body, 0.001))
 
-    with _beside(hurry):
+    with beside(hurry):
         yield tally
 
 
@@ -172,6 +148,8 @@ ADVERSITIES = (
     Adversity("triton frozen", "SIGSTOP of the server", triton_frozen, is_felt=True),
     Adversity("ranker killed", "kill -9 of its process", ranker_killed, is_felt=True),
     Adversity("user tower frozen", "SIGSTOP of its process", tower_frozen, is_felt=True),
+    Adversity("replica killed", "kill -9 of one", replica_killed, is_felt=False, asks_again=True),
+    Adversity("disk full", "no file can grow", disk_full, is_felt=False, refuses_events=True),
     Adversity("systems frozen", "SIGSTOP of all five systems", systems_frozen, is_felt=True),
     Adversity("idle clients", f"{IDLE_CLIENTS:,} silent connections", idle_clients, is_felt=False),
     Adversity("slow clients", f"{_SLOW_CLIENTS} that drip bytes", slow_clients, is_felt=False),
@@ -217,41 +195,9 @@ def _connected(victim: Victim) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=10.0)
 
 
-@contextmanager
-def _beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """`work` in a thread, told to stop at the end."""
-    stop = threading.Event()
-    thread = threading.Thread(target=work, args=(stop,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(timeout=10.0)
-
-
 def _with_turned_bits(sound: bytes) -> bytes:
     """`sound` with one bit in a hundred turned over, at least one."""
     spoilt = bytearray(sound)
     for _ in range(max(1, len(spoilt) * 8 // 100)):
         spoilt[secrets.randbelow(len(spoilt))] ^= 1 << secrets.randbelow(8)
     return bytes(spoilt)
-
-
-def _code_of(ask: Callable[..., object], body: bytes, timeout_s: float) -> str:
-    try:
-        ask(body, timeout=timeout_s)
-    except grpc.RpcError as error:
-        code: grpc.StatusCode = error.code()
-        return code.name
-    return "OK"
-
-
-def wait_until(is_done: Callable[[], bool], *, within_s: float) -> bool:
-    """Whether it was done in time; asks ten times a second."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if is_done():
-            return True
-        time.sleep(0.1)
-    return is_done()

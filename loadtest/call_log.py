@@ -37,6 +37,7 @@ class Outcome:
     scored: int = 0
     items: int = 0
     stage_ms: Mapping[str, float] | None = None
+    asked_again: int = 0  # how often, by a client that does
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +59,7 @@ class CallLog:
     event_errors: int
     generator_cpu_s: float  # what measuring cost the machine
     wall_s: float
+    asked_again: NDArray[np.int64]  # [n] how often, by clients that do
 
     def __len__(self) -> int:
         return int(self.at_s.size)
@@ -95,6 +97,7 @@ def log_of(outcomes: Iterable[Outcome], sending: Sending) -> CallLog:
         event_errors=sending.event_errors,
         generator_cpu_s=sending.cpu_s,
         wall_s=sending.wall_s,
+        asked_again=np.array([row.asked_again for row in rows], np.int64),
     )
 
 
@@ -122,6 +125,7 @@ def merged(logs: Sequence[CallLog]) -> CallLog:
         event_errors=sum(log.event_errors for log in logs),
         generator_cpu_s=sum(log.generator_cpu_s for log in logs),
         wall_s=max(log.wall_s for log in logs),
+        asked_again=np.concatenate([log.asked_again for log in logs])[order],
     )
 
 
@@ -166,6 +170,7 @@ def log_bytes(log: CallLog) -> bytes:
         items=log.items,
         stage_ms=log.stage_ms,
         event_latency_ms=log.event_latency_ms,
+        asked_again=log.asked_again,
     )
     return written.getvalue()
 
@@ -188,6 +193,10 @@ def read_log(source: Path | bytes) -> CallLog:
                 event_errors=int(told["event_errors"]),
                 generator_cpu_s=float(told["generator_cpu_s"]),
                 wall_s=float(told["wall_s"]),
+                # Logs of before there were clients that ask again do not have it.
+                asked_again=kept["asked_again"]
+                if "asked_again" in kept
+                else np.zeros(kept["at_s"].size, np.int64),
                 **{name: kept[name] for name in arrays},
             )
     except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:

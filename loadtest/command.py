@@ -14,8 +14,10 @@ from loadtest.call_log import CallLog
 from loadtest.canary import Quiet, idle_p99_ms, p99_ms
 from loadtest.comparison import as_text as compared
 from loadtest.comparison import read_run, write_comparison
+from loadtest.doors import GrpcDoor
 from loadtest.locust_engine import LocustPlan, run_locust
 from loadtest.openloop import LoadPlan, run_apart
+from loadtest.patience import as_our_client
 from loadtest.report import FAILED, PASSED, VOID, Report, as_text, write_report
 from loadtest.slo import DEFAULT_SLO, read_limits
 from loadtest.traffic import SCENARIOS
@@ -94,6 +96,11 @@ def configure_loadtest(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="of the open-loop engine; one sends some 1,000/s",
     )
+    sender.add_argument(
+        "--ask-again",
+        action="store_true",
+        help="clients that were turned away ask once again, as serving.client does; open-loop only",
+    )
     sender.add_argument("--workers", type=_count, default=1, help="locust processes, default 1")
     add_address_argument(parser)
     _configure_verdict(parser)
@@ -119,6 +126,8 @@ def run_loadtest(arguments: argparse.Namespace) -> int:
         raise InvalidRequest("REPORT", f"{arguments.reports[0]} is for compare; leave it out")
     if arguments.engine == "locust" and arguments.arrivals != str(Arrivals.POISSON):
         raise InvalidRequest("--arrivals", "locust's users are Poisson; leave it out")
+    if arguments.engine == "locust" and arguments.ask_again:
+        raise InvalidRequest("--ask-again", "locust's users do not; leave it out")
     arguments.rate = arguments.rate or SCENARIOS[arguments.scenario].rate_per_s
     limits = _limits(arguments)
     address = door_address(arguments)
@@ -193,7 +202,9 @@ def _sent(arguments: argparse.Namespace, address: str) -> CallLog:
         sys.stderr.write("no release here to draw shoppers from: all callers are new visitors\n")
     calls = made(scenario, audience, at_s.size, rng)
     sys.stderr.write(f"{arguments.scenario}: {at_s.size} calls to {address} …\n")
-    return run_apart(LoadPlan(address, at_s, calls, timeout_s), arguments.processes).result()
+    door = as_our_client if arguments.ask_again else GrpcDoor
+    plan = LoadPlan(address, at_s, calls, timeout_s, door=door)
+    return run_apart(plan, arguments.processes).result()
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -42,6 +42,8 @@ class Reply:
     stage_ms: dict[str, float] = field(default_factory=dict)
     products: tuple[str, ...] = ()  # as listed; none of a batch
     token: str = ""
+    asked_again: int = 0  # how often, before this reply came
+    retry_after_ms: int | None = None  # of a refusal: what the door says; -1: do not come back
 
     def outcome(self, kind: str, at_s: float, latency_ms: float, late_ms: float) -> Outcome:
         """What became of the call that this answers; times as `Outcome` has them."""
@@ -55,6 +57,7 @@ class Reply:
             self.scored,
             self.items,
             self.stage_ms,
+            self.asked_again,
         )
 
 
@@ -151,7 +154,7 @@ class GrpcDoor:
                 batch.add(raw)
             return batch.reply()
         except grpc.aio.AioRpcError as error:
-            return Reply(error.code().name)
+            return Reply(error.code().name, retry_after_ms=_pushback_ms(error))
 
     async def tell(self, number: int, events: bytes, timeout_s: float) -> bool:
         try:
@@ -165,3 +168,11 @@ class RetryingDoor(GrpcDoor):
     """The same for a client that asks again by rule, by `serving/proto/service_config.json`."""
 
     options = (*CHANNEL_OPTIONS, ("grpc.service_config", _SERVICE_CONFIG.read_text()))
+
+
+def _pushback_ms(error: grpc.aio.AioRpcError) -> int | None:
+    """What a refusal tells gRPC's own retries, in every language."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-retry-pushback-ms":
+            return int(value)
+    return None

@@ -61,6 +61,8 @@ def as_text(report: Report) -> str:
         f"generator   {summary.generator_cpu_share:.0%} of one core,"
         f" late by {summary.generator_late_p99_ms:.1f} ms at p99 (part of the latency above)",
     ]
+    if summary.asked_again:
+        lines.append(f"asked again {summary.asked_again} calls, after having been turned away")
     if summary.event_calls:
         lines.append(
             f"events      {summary.event_calls} logged, {summary.event_errors} failed,"

@@ -56,6 +56,7 @@ class Summary:
     event_errors: int
     event_p50_ms: float
     kinds: dict[str, KindSummary]
+    asked_again: int = 0  # calls whose clients were turned away before
 
     @property
     def failed(self) -> int:
@@ -108,6 +109,7 @@ def summary_of(log: CallLog) -> Summary:
             str(kind): _of_kind(log.latency_ms[log.kinds == kind], ok[log.kinds == kind])
             for kind in np.unique(log.kinds)
         },
+        asked_again=int(np.count_nonzero(log.asked_again)),
     )
 
 

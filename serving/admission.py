@@ -63,7 +63,9 @@ class AdmissionSettings:
     calls_per_s: float = 2_000.0
     burst_calls: int = 4_000
     max_callers: int = 4_096  # whose rate is remembered; the one silent for longest is forgotten
-    recommend_kb: int = 256  # a request for a list, ten times a large one; events have their own
+    recommend_kb: int = 256  # a request for a list, ten times a large one
+    # A batch of requests or events: 1,000 of 4 kB. In memory it may be 25 times as large.
+    batch_kb: int = 4_096
     acceptors: int = 32  # calls taken in at once, see serving.accepting; 0: gRPC's own way
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ class AdmissionSettings:
             ("burst_calls", self.burst_calls >= 1, "at least 1"),
             ("max_callers", self.max_callers >= 1, "at least 1"),
             ("recommend_kb", 1 <= self.recommend_kb <= 16_384, "1 to 16384"),
+            ("batch_kb", 1 <= self.batch_kb <= 16_384, "1 to 16384"),
             ("acceptors", 0 <= self.acceptors <= 1_024, "0 to 1024"),
         ):
             if not holds:

@@ -119,7 +119,8 @@ def add_services(servicer: Any, server: Any) -> None:
 
     def reading(name: str, handler: Any) -> Any:
         return override(
-            name, handler._replace(request_deserializer=_reading(handler.request_deserializer))
+            name,
+            handler._replace(request_deserializer=_reading(name, handler.request_deserializer)),
         )
 
     server._override_method_handler = reading
@@ -142,7 +143,7 @@ def _accepted(noted: Mapping[str, Handler]) -> list[Accepted]:
             continue
         handler = grpc.unary_unary_rpc_method_handler(
             noted[name],
-            request_deserializer=_reading(GetMessageClass(method.input_type).FromString),
+            request_deserializer=_reading(name, GetMessageClass(method.input_type).FromString),
         )
         accepted.append(Accepted(name, handler, _refusing(name), partial(THIS_DOOR.is_full, name)))
     return accepted
@@ -196,26 +197,32 @@ def _noted_stream(method: str, handler: Handler) -> Handler:
 
 
 def _admit(method: str, request: Any, context: Any, arrival: Arrival) -> Admitted:
-    if isinstance(request, _Unreadable):
-        raise InvalidRequest("request", "is no message of this method")
+    if isinstance(request, _Unread):
+        raise InvalidRequest("request", request.why)
     admitted = THIS_DOOR.admit(method, request, context, arrival.at_s)
     if admitted.caller is not None:
         _caller.set(admitted.caller.name)
     return admitted
 
 
-class _Unreadable:
-    """What came in place of a message."""
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What came in place of a message, or is too large to be read as one."""
+
+    why: str
 
 
-def _reading(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _reading(method: str, parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """`parse`, but for what is no message: by itself gRPC would answer UNKNOWN."""
 
     def read(raw: bytes) -> Any:
+        why = THIS_DOOR.too_large(method, raw)
+        if why:
+            return _Unread(why)
         try:
             return parse(raw)
         except DecodeError:
-            return _Unreadable()
+            return _Unread("is no message of this method")
 
     return read
 

@@ -18,6 +18,7 @@ from serving.adapters.token_files import read_callers, seen
 from serving.admission import PRIORITIES, AdaptiveLimit, Priority, least_limit, priority_of
 from serving.audit import AuditLog
 from serving.callers import SCOPE_OF_METHOD, Caller, Callers, Scope
+from serving.message_sizes import too_large
 from serving.rate_limits import RateLimits
 from serving.settings import DoorSettings
 from shop.errors import (
@@ -115,6 +116,10 @@ class Guard:
             and not self.limit.has_room(Priority.PRODUCT)
         )
 
+    def too_large(self, method: str, raw: bytes) -> str:
+        """Why this message is not to be read at all; "" if it may be."""
+        return too_large(method, raw, self._door.admission)
+
     def admit(self, method: str, request: Any, context: Any, at_s: float) -> Admitted:
         """Raises what the caller is to be told: Unauthenticated, Forbidden, InvalidRequest,
         Overloaded, DependencyTimeout or DependencyUnavailable.
@@ -128,7 +133,6 @@ class Guard:
         self._check_rate(caller, context)
         counts = method in LISTS
         if counts:
-            self._check_size(request)
             self._check_room(priority_of(request.placement, asked))
             self.limit.enter()
         elif method == _PRICES:
@@ -195,11 +199,6 @@ class Guard:
         if wait_s > 0.0:
             self._count("rate")
             raise Overloaded("more calls than this caller may make", int(wait_s * 1000.0) + 1)
-
-    def _check_size(self, request: Any) -> None:
-        size, most = request.ByteSize(), self._door.admission.recommend_kb << 10
-        if size > most:
-            raise InvalidRequest("request", f"has {size} bytes, at most {most} are read")
 
     def _check_room(self, priority: Priority) -> None:
         if not self.limit.has_room(priority):

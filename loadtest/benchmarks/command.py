@@ -37,6 +37,10 @@ TITLES = {
     "peers": "Beside what a team would build instead",
     "faults": "Triton killed under load",
     "adversity": "One thing goes wrong at a time",
+    "malformed": "A million hostile messages",
+    "storm": "Clients that ask again at once",
+    "releases": "Twenty releases under load",
+    "soak": "Half a million calls",
     "upgrade": "A second cluster takes over under load",
     "nodes": "A node of the cluster is lost under load",
     "quality": "Lists against the truth of the world",
@@ -52,9 +56,15 @@ TITLES = {
 }
 _BEFORE_THE_STACK = ("start", "filters", "validators")
 _AFTER_THE_STACK = ("ann", "scale", "shards", "search", "signals", "writer")
-_WITHOUT_THE_STACK = (
-    *_BEFORE_THE_STACK, *_AFTER_THE_STACK, "gpu", "retail", "images", "peers"
-)  # fmt: skip
+_LONG = ("malformed", "releases", "soak")  # up to an hour each: only when asked for by name
+_ON_THEIR_OWN = ("gpu", "retail", "images", "peers", *_LONG)
+_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, *_AFTER_THE_STACK, *_ON_THEIR_OWN)
+_OWN_COUNTS = {
+    "malformed": ("messages",),
+    "releases": ("releases", "calls", "rate"),
+    "soak": ("calls",),
+}
+_COUNTS = ("messages", "releases", "calls", "rate")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 
@@ -83,6 +93,14 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="ann, scale, shards: the most; by default 1,000,000, shards 200,000",
     )
+    parser.add_argument("--messages", type=_count, metavar="N", help="malformed: 1,000,000")
+    parser.add_argument(
+        "--releases", type=_count, metavar="N", help="releases: how many, default 20"
+    )
+    parser.add_argument(
+        "--calls", type=_count, metavar="N", help="releases: default 100,000; soak: 500,000"
+    )
+    parser.add_argument("--rate", type=_count, metavar="N", help="releases: calls a second, 70")
     parser.add_argument("--rounds", type=_count, metavar="N", help="peers: default 7")
     parser.add_argument(
         "--peers", nargs="+", choices=sorted(PEERS), metavar="NAME", help="peers: these alone"
@@ -112,6 +130,7 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
     with a_stack(arguments.state_dir):
         results += [_run(name, arguments) for name in TITLES if name not in _WITHOUT_THE_STACK]
     results += [_run(name, arguments) for name in _AFTER_THE_STACK]
+    sys.stderr.write(f"left out, because they take long: {', '.join(_LONG)}\n")
     if PEERS_PYTHON.exists():
         results.append(_run("peers", arguments))
     else:
@@ -143,7 +162,7 @@ def _run(name: str, arguments: argparse.Namespace) -> Result:
     if arguments.name == name:  # what was asked for this one alone
         asked += [
             f" --{key} {value}"
-            for key in ("products", "rounds")
+            for key in ("products", "rounds", *_COUNTS)
             if (value := getattr(arguments, key))
         ]
         asked += [f" --peers {' '.join(arguments.peers)}"] if arguments.peers else []
@@ -167,6 +186,8 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         found = {"rounds_wanted": arguments.rounds, "names": arguments.peers}
     elif name in ("ann", "scale", "shards"):
         found = {"products": arguments.products}
+    elif name in _OWN_COUNTS:
+        found = {key: getattr(arguments, key) for key in _OWN_COUNTS[name]}
     else:
         found = {}
     return {key: value for key, value in found.items() if value}

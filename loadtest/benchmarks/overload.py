@@ -35,8 +35,8 @@ def measure(state_dir: Path, images: Path) -> Result:
     rng = np.random.default_rng(31)
     with a_stack(state_dir) as stack:
         warm_up(state_dir, stack.door)
-        ladder = _ladder(stack.door, audience, rng)
-        peak = max(goodput for _, goodput in ladder)
+        rungs = ladder(stack.door, audience, rng)
+        peak = max(goodput for _, goodput in rungs)
         log = _sent(stack.door, audience, _overload(peak, rng), rng)
     during = (log.at_s >= _BEFORE_S) & (log.at_s < _BEFORE_S + _DURING_S)
     goodput = float(np.count_nonzero(good(log) & during)) / _DURING_S
@@ -69,7 +69,7 @@ def measure(state_dir: Path, images: Path) -> Result:
                 f"Goodput: calls answered within {GOOD_MS:g} ms",
                 ("sent", "good"),
                 (
-                    *((f"{rate:.0f}/s", f"{found:.0f}/s") for rate, found in ladder),
+                    *((f"{rate:.0f}/s", f"{found:.0f}/s") for rate, found in rungs),
                     (f"{peak * TIMES_PEAK:.0f}/s for {_DURING_S:g} s", f"{goodput:.0f}/s"),
                 ),
             ),
@@ -82,7 +82,7 @@ def measure(state_dir: Path, images: Path) -> Result:
     )
 
 
-def _ladder(door: str, audience: Audience, rng: np.random.Generator) -> list[tuple[float, float]]:
+def ladder(door: str, audience: Audience, rng: np.random.Generator) -> list[tuple[float, float]]:
     """Rates and their goodput, until more load brings clearly less."""
     found: list[tuple[float, float]] = []
     rate = _FIRST_RATE

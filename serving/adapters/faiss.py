@@ -27,10 +27,10 @@ from serving.adapters.faiss_filtering import (
     way_for,
 )
 from serving.adapters.faiss_order import found_by_faiss, nearest_in_order
-from serving.adapters.index_calls import Found, check_call, search_apart
+from serving.adapters.index_calls import DEPENDENCY, Found, check_call, search_apart
 from serving.adapters.release_files import check_files
 from shop.catalogue import NO_PRODUCT
-from shop.errors import ReleaseRejected
+from shop.errors import DependencyUnavailable, ReleaseRejected
 from shop.release import INDEX_FILE, VECTORS_FILE, Manifest, check_file
 
 faiss: Any = faiss_library  # its stubs know neither the search parameters nor the subclasses
@@ -89,13 +89,17 @@ class FaissIndex:
         """Rows and cosines, best first. A search once started ends, even if nobody waits.
 
         Finds as many of the allowed rows [R] as were wanted, if there are as many; of equally near
-        ones the lowest.
+        ones the lowest. Raises DependencyTimeout, or DependencyUnavailable if the index fails.
         """
         check_call(user_vector, allowed, vector_size=self.vector_size, row_count=self._rows)
-        if self._estimated_s(allowed) < _INLINE_S:
-            return self._search(user_vector, count, allowed)
-        search = partial(self._search, user_vector, count, allowed)
-        return await search_apart(self._executor, timeout_s, search)
+        try:
+            if self._estimated_s(allowed) < _INLINE_S:
+                return self._search(user_vector, count, allowed)
+            search = partial(self._search, user_vector, count, allowed)
+            return await search_apart(self._executor, timeout_s, search)
+        # What FAISS raises by itself, a thread pool that was shut down too.
+        except (RuntimeError, MemoryError) as error:
+            raise DependencyUnavailable(DEPENDENCY, str(error) or "out of memory") from error
 
     def _estimated_s(self, allowed: NDArray[np.bool_] | None) -> float:
         """How long a search takes, rather too much than too little."""

@@ -137,6 +137,9 @@ class SegmentFile:
             sync_folder(writer)  # or a crash could lose the file's very name
         except OSError:
             self._file.close()
+            # A full disk still takes names: one for every group of lists that were shown meanwhile.
+            with contextlib.suppress(OSError):
+                self._path.unlink()
             raise
 
     @property

@@ -31,8 +31,9 @@ from serving.adapters.redis_connections import (
 )
 from serving.adapters.redis_settings import RedisSettings
 from serving.recommend.ports import StoredHistory
-from shop.errors import DependencyTimeout
+from shop.errors import DependencyTimeout, DependencyUnavailable
 
+_KEPT_MARKERS = 8  # any one of them tells that the server kept what it had
 _DEPENDENCY = "histories"
 _IMPORTED_AT_ONCE = 500  # in one round trip: 3 MB at most
 
@@ -57,6 +58,7 @@ class RedisHistories:
         self._now_ms = now_ms
         self._reads = client_for_the_loop(settings)
         self._writes = client_for_threads(settings)
+        self._markers: tuple[str, ...] = ()  # of the releases that this process brought, or tried
 
     async def aclose(self) -> None:
         """Every connection is closed."""
@@ -95,8 +97,10 @@ class RedisHistories:
         """Changes that become visible at the end, shopper by shopper; none do if the body raises.
 
         After an error some may have become visible. To do all of it again is safe: the keys of
-        events tell what was done.
+        events tell what was done. Raises DependencyUnavailable while a server that lost everything
+        has not got the release's histories back: who had an event before would never get theirs.
         """
+        self._check_filled()
         changes = self._changes()
         yield changes
         changes.store(self._max_shoppers)
@@ -110,11 +114,13 @@ class RedisHistories:
     def import_histories(self, path: Path, *, source: str) -> int:
         """Takes in the shoppers of a release that are not known here yet; how many those were."""
         marker = self._names.imported(source)
+        file = pq.ParquetFile(path)  # who cannot read it waits for nothing
+        self._markers = tuple(dict.fromkeys((*self._markers, marker)))[-_KEPT_MARKERS:]
         with _translated():
             if self._writes.exists(marker):
                 return 0
         taken = 0
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=_IMPORTED_AT_ONCE):
+        for batch in file.iter_batches(batch_size=_IMPORTED_AT_ONCE):
             taken += self._add(imported(row) for row in batch.to_pylist())
         with _translated():
             self._writes.set(marker, b"\1")
@@ -129,6 +135,14 @@ class RedisHistories:
                 add_if_new(pipeline, self._names, shopper, history)
         with _translated():
             return sum(pipeline.execute())
+
+    def _check_filled(self) -> None:
+        if not self._markers:
+            return
+        with _translated():
+            is_filled = bool(self._writes.exists(*self._markers))
+        if not is_filled:
+            raise DependencyUnavailable(_DEPENDENCY, "Redis lost the release's; they come first")
 
     def _changes(self) -> RedisChanges:
         return RedisChanges(self._writes, self._names, self._now_ms())

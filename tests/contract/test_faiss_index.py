@@ -84,6 +84,30 @@ def test_nothing_allowed_is_nothing_found() -> None:
         assert cosines.size == 0
 
 
+@pytest.mark.parametrize("beside_the_loop", [False, True])
+def test_an_index_that_fails_is_a_lost_dependency(beside_the_loop: bool) -> None:
+    vectors = some_vectors(300)
+    index = faiss.index_factory(SIZE, "IVF4,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    adapter = FaissIndex(index)
+    if beside_the_loop:
+        adapter.search_s = 1.0
+    index.nprobe = 0  # FAISS itself refuses to search so
+    with pytest.raises(DependencyUnavailable, match="nprobe"):
+        search(adapter, vectors[5], 10)
+    adapter.close()
+
+
+def test_an_index_that_was_closed_is_a_lost_dependency() -> None:
+    vectors = some_vectors(30)
+    adapter = flat(vectors)
+    adapter.search_s = 1.0
+    adapter.close()
+    with pytest.raises(DependencyUnavailable):
+        search(adapter, vectors[5], 10)
+
+
 def test_what_would_hold_up_the_event_loop_is_searched_beside_it() -> None:
     index, vector = flat(some_vectors(300)), some_vectors(300)[9]
     index.search_s = 1.0  # as of many millions of rows

@@ -4,13 +4,16 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import grpc
 import numpy as np
 import pytest
 
 from loadtest.openloop import OK, Call, LoadPlan, generate, run_apart
+from loadtest.patience import HASTY, OURS, Patience, PatientDoor
+from loadtest.verdict import summary_of
 from serving.client import VitrineClient
 from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
@@ -23,6 +26,8 @@ class Door(rpc.RecommendationsServicer):
     takes_s: float = 0.0
     fails_every: int = 0
     address: str = ""
+    turns_away: int = 0  # so many calls, the first ones
+    pushback_ms: int | None = None
     seen: list[pb.RecommendRequest] = field(default_factory=list)
     events: list[pb.Event] = field(default_factory=list)
 
@@ -30,6 +35,10 @@ class Door(rpc.RecommendationsServicer):
         self, request: pb.RecommendRequest, context: grpc.ServicerContext
     ) -> pb.RecommendResponse:
         self.seen.append(request)
+        if len(self.seen) <= self.turns_away:
+            if self.pushback_ms is not None:
+                context.set_trailing_metadata((("grpc-retry-pushback-ms", str(self.pushback_ms)),))
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "as told")
         threading.Event().wait(self.takes_s)
         if self.fails_every and len(self.seen) % self.fails_every == 0:
             context.abort(grpc.StatusCode.INTERNAL, "as told")
@@ -182,6 +191,40 @@ def test_a_generator_that_finds_nobody_says_so_in_every_process() -> None:
     plan = LoadPlan("127.0.0.1:1", np.array([0.0]), [Call(b"")], timeout_s=1.0, door=_NobodyHome)
     with pytest.raises(TimeoutError):
         run_apart(plan).result(timeout=120)
+
+
+def a_patient_plan(door: Door, patience: Patience) -> LoadPlan:
+    return replace(a_plan(door, [0.0]), door=partial(PatientDoor, patience=patience))
+
+
+def test_a_client_that_asks_again_is_answered_and_told_separately(door: Door) -> None:
+    door.turns_away, door.pushback_ms = 1, 150
+    log = generate(a_patient_plan(door, OURS))
+    assert (log.codes.tolist(), log.asked_again.tolist()) == ([OK], [1])
+    assert log.latency_ms[0] >= 150.0  # it waited as the door had told it
+    assert summary_of(log).asked_again == 1
+
+
+@pytest.mark.parametrize(("pushback_ms", "turned_away"), [(-1, 1), (60_000, 1), (10, 2)])
+def test_who_is_told_not_to_come_back_or_was_turned_away_twice_gives_up(
+    door: Door, pushback_ms: int, turned_away: int
+) -> None:
+    door.turns_away, door.pushback_ms = turned_away, pushback_ms
+    log = generate(a_patient_plan(door, OURS))
+    assert log.codes.tolist() == ["RESOURCE_EXHAUSTED"]
+    assert len(door.seen) == turned_away
+
+
+def test_a_hasty_client_waits_for_nothing(door: Door) -> None:
+    door.turns_away, door.pushback_ms = 4, 60_000
+    log = generate(a_patient_plan(door, HASTY))
+    assert (log.codes.tolist(), log.asked_again.tolist()) == ([OK], [4])
+
+
+def test_without_patience_a_call_is_sent_once(door: Door) -> None:
+    door.turns_away = 1
+    log = generate(a_plan(door, [0.0]))
+    assert (log.codes.tolist(), log.asked_again.tolist()) == (["RESOURCE_EXHAUSTED"], [0])
 
 
 class _NobodyHome:

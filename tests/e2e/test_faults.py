@@ -5,6 +5,7 @@ import signal
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ import psutil
 import pytest
 
 from loadtest.audience import audience_of
-from loadtest.openloop import OK, CallLog, LoadPlan, run_apart
+from loadtest.openloop import OK, Call, CallLog, LoadPlan, run_apart
+from loadtest.patience import as_our_client
+from loadtest.replica_harm import disk_full, replica_killed
 from loadtest.traffic import SCENARIOS, make_calls
+from loadtest.victims import Victim, replicas_of
 from serving.proto import recommendations_pb2 as pb
 from serving.stack.processes import descendants
 from serving.triton.status import STATUS_FILE, read_status
@@ -156,6 +160,36 @@ def test_acknowledged_events_survive_a_gateway_that_is_killed(stack: RunningStac
     sources = {item.product_id: set(item.sources) for item in reply.items}
     assert any("history" in named for named in sources.values())
     assert stack.service_pid("door") != door
+
+
+def test_a_replica_killed_under_load_costs_nobody_who_asks_again_an_answer(
+    stack: RunningStack,
+) -> None:
+    replicas = replicas_of(stack.state.door)
+    victim = Victim(stack.state_dir, stack.state, Call(b""))
+    load = run_apart(replace(a_load(stack, seconds=10.0), door=as_our_client))
+    time.sleep(4.0)
+    with replica_killed(victim):
+        log = load.result(timeout=PATIENCE_S)
+    assert Counter(log.codes.tolist()) == {OK: len(log)}
+    assert np.all(log.items > 0)
+    assert eventually(lambda: len(replicas_of(stack.state.door)) == len(replicas))
+    assert eventually(lambda: _serves(stack))
+
+
+def test_a_full_disk_refuses_events_and_no_list(stack: RunningStack) -> None:
+    victim = Victim(stack.state_dir, stack.state, Call(b""))
+    load = run_apart(a_load(stack, seconds=10.0))
+    time.sleep(4.0)
+    with disk_full(victim) as tally:
+        assert eventually(lambda: tally.codes.get("UNAVAILABLE", 0) >= 3)
+    log = load.result(timeout=PATIENCE_S)
+    assert Counter(log.codes.tolist()) == {OK: len(log)}
+    assert set(tally.codes) <= {"OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    event = pb.Event(
+        idempotency_key=uuid.uuid4().hex, type="click", user_id="after-it", product_id="none"
+    )
+    assert stack.client.log_events([event]).accepted == 1
 
 
 def test_a_killed_service_is_started_again_by_the_stack(stack: RunningStack) -> None:

@@ -24,6 +24,7 @@ def a_log(latency_ms: list[float], codes: list[str] | None = None, **changes: ob
         "event_errors": 0,
         "generator_cpu_s": 0.5,
         "wall_s": 2.0,
+        "asked_again": np.zeros(n, np.int64),
     }
     given = {
         name: np.array(value) if isinstance(value, list) else value

@@ -139,7 +139,9 @@ def test_priority_is_the_placements_unless_a_lower_one_is_asked_for(
     assert priority_of(placement, asked) is priority
 
 
-@pytest.mark.parametrize("name", ["target_ms", "burst_calls", "max_callers", "recommend_kb"])
+@pytest.mark.parametrize(
+    "name", ["target_ms", "burst_calls", "max_callers", "recommend_kb", "batch_kb"]
+)
 def test_settings_that_cannot_be_are_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}: must be"):
         AdmissionSettings(**{name: 0})

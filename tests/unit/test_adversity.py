@@ -5,14 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loadtest.adversity import ADVERSITIES, Adversity, Tally
+from loadtest.adversity import ADVERSITIES, Adversity
 from loadtest.benchmarks.adversity import Outcome, outcome_of, result_of
 from loadtest.openloop import CallLog
+from loadtest.victims import Tally
 from tests.unit.test_histogram import a_log
 
 CALLS, HARMED_S = 200, 0.5  # a call every 10 ms
 FELT: Adversity = next(each for each in ADVERSITIES if each.is_felt)
-UNFELT: Adversity = next(each for each in ADVERSITIES if not each.is_felt)
+UNFELT: Adversity = next(each for each in ADVERSITIES if each.name == "hostile clients")
+KILLED: Adversity = next(each for each in ADVERSITIES if each.asks_again)
+FULL: Adversity = next(each for each in ADVERSITIES if each.refuses_events)
 
 
 def a_run(
@@ -54,3 +57,16 @@ def test_an_attacker_too_is_told_an_error_with_a_type(code: str, holds: bool) ->
 
 def test_plainer_lists_to_the_end_of_the_run_are_no_recovery() -> None:
     assert not result_of([outcome(a_run(degraded=range(52, CALLS)))]).holds
+
+
+def test_a_killed_replica_counts_only_if_somebody_had_to_ask_again() -> None:
+    log = a_run(degraded=range(0))
+    again = replace(log, asked_again=np.eye(1, CALLS, 60, dtype=np.int64)[0])
+    assert not result_of([outcome(log, adversity=KILLED)]).holds
+    assert result_of([outcome(again, adversity=KILLED)]).holds
+
+
+def test_a_full_disk_counts_only_if_events_were_refused() -> None:
+    log = a_run(degraded=range(0))
+    assert not result_of([outcome(log, adversity=FULL, OK=20)]).holds
+    assert result_of([outcome(log, adversity=FULL, OK=3, UNAVAILABLE=17)]).holds

@@ -160,11 +160,10 @@ def test_a_flood_from_one_machine_is_held_back_and_told_for_how_long() -> None:
     guard.admit(RECOMMEND, HOME, Context(address="ipv4:10.0.0.8:9"), 0.0)
 
 
-def test_a_request_that_is_too_large_is_named_and_takes_no_place() -> None:
+def test_a_request_that_is_too_large_is_named_and_a_wrong_one_takes_no_place() -> None:
     guard = a_guard(DoorSettings(admission=AdmissionSettings(recommend_kb=1)))
-    large = pb.RecommendRequest(placement="home", query="x" * 2_000)
-    with pytest.raises(InvalidRequest, match=r"request: has 20\d\d bytes, at most 1024"):
-        guard.admit(RECOMMEND, large, Context(), 0.0)
+    large = pb.RecommendRequest(placement="home", query="x" * 2_000).SerializeToString()
+    assert guard.too_large(RECOMMEND, large) == f"has {len(large)} bytes, at most 1024 are read"
     with pytest.raises(InvalidRequest, match="vitrine-priority: is 'root', must be one of"):
         guard.admit(RECOMMEND, HOME, Context({"vitrine-priority": "root"}), 0.0)
     assert guard.limit.under_way == 0
