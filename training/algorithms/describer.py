@@ -28,6 +28,7 @@ _CATALOGUE = "catalogue"
 _PLACES = 256
 
 Advance = Callable[[float], None]
+Told = Callable[[int, float], None]  # rounds done, and the last one's loss in nats a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class DescriberSettings:
     warm_up: float = 0.04  # of all steps
     decay: float = 0.1  # of weights
     text_set_share: float = 0.4  # of the pairs, where there are text sets; each set alike
+    patience: int = 3  # rounds without a loss better by `least_gain`: then it has learnt enough
+    least_gain: float = 0.005
     judged: int = 120  # held-out products per source whose pages are written and looked at
 
 
@@ -66,17 +69,20 @@ def fit_describer(
     seed: int,
     fingerprint: str,
     advance: Advance = lambda _: None,
+    told: Told = lambda _, __: None,
 ) -> Describer:
     """The trained model; `shelves` that are held out are not touched.
 
-    A checkpoint in `folder` is continued if it is of the same `fingerprint`.
+    A checkpoint in `folder` is continued if it is of the same `fingerprint`. It ends before its
+    rounds are over where the loss no longer falls: every round's pages are new, so its loss is one
+    of pages not seen.
     """
     torch.manual_seed(seed)
     model = Describer(settings.shape)
     run = _Run(model, optimizer_of(model, settings.rate, settings.decay), 0, [])
     checkpoint = folder / CHECKPOINT
     _resume(run, checkpoint, fingerprint)
-    while run.rounds_done < settings.rounds:
+    while run.rounds_done < settings.rounds and not has_learnt_enough(run.losses, settings):
         done = run.rounds_done / settings.rounds
         advance(done)
         pairs = draw_pairs(
@@ -87,7 +93,16 @@ def fit_describer(
         run.losses.append(loss)
         run.rounds_done += 1
         _write_checkpoint(run, checkpoint, fingerprint)
+        told(run.rounds_done, loss)
     return model
+
+
+def has_learnt_enough(losses: Sequence[float], settings: DescriberSettings) -> bool:
+    """Whether the last `patience` rounds brought next to nothing, or the loss is no number."""
+    if losses and not math.isfinite(losses[-1]):
+        return True
+    before, lately = losses[: -settings.patience], losses[-settings.patience :]
+    return bool(before) and min(lately) > min(before) * (1 - settings.least_gain)
 
 
 def draw_pairs(
