@@ -13,7 +13,7 @@ from rich.table import Table
 
 from loadtest.benchmarks.page import write_page
 from loadtest.benchmarks.result import Result, keep, kept, machine
-from loadtest.benchmarks.stack import a_stack
+from loadtest.benchmarks.stack import BenchmarkFailed, a_stack
 from loadtest.peers.contestants import PEERS, PEERS_PYTHON
 from shop.errors import DependencyUnavailable
 
@@ -44,12 +44,16 @@ TITLES = {
     "signals": "What a session's signals tell",
     "validators": "Texts held to their facts",
     "writer": "Descriptions written: tokens a second",
+    "pages": "Pages of products never seen, and what is let out",
     "gpu": "On a GPU",
     "retail": "Real data: UCI Online Retail",
 }
 _BEFORE_THE_STACK = ("start", "filters", "validators")
 _AFTER_THE_STACK = ("ann", "scale", "search", "signals", "writer")
-_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, *_AFTER_THE_STACK, "gpu", "retail", "peers")
+_WITHOUT_THE_STACK = (
+    *(*_BEFORE_THE_STACK, *_AFTER_THE_STACK),
+    *("pages", "gpu", "retail", "peers"),
+)
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 
@@ -70,6 +74,17 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--products", type=_count, metavar="N", help="ann, scale: the most, default 1,000,000"
+    )
+    parser.add_argument(
+        "--pages", type=_count, metavar="N", help="pages: of the world's products, default 200"
+    )
+    parser.add_argument(
+        "--texts",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="pages: a text set whose held-out products are written of, too; several times",
     )
     parser.add_argument("--rounds", type=_count, metavar="N", help="peers: default 7")
     parser.add_argument(
@@ -100,6 +115,10 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
     with a_stack(arguments.state_dir):
         results += [_run(name, arguments) for name in TITLES if name not in _WITHOUT_THE_STACK]
     results += [_run(name, arguments) for name in _AFTER_THE_STACK]
+    try:
+        results.append(_run("pages", arguments))
+    except BenchmarkFailed as error:
+        sys.stderr.write(f"pages is left out: {error}\n")
     if PEERS_PYTHON.exists():
         results.append(_run("peers", arguments))
     else:
@@ -126,10 +145,11 @@ def _run(name: str, arguments: argparse.Namespace) -> Result:
     if arguments.name == name:  # what was asked for this one alone
         asked += [
             f" --{key} {value}"
-            for key in ("products", "rounds")
+            for key in ("products", "rounds", "pages")
             if (value := getattr(arguments, key))
         ]
         asked += [f" --peers {' '.join(arguments.peers)}"] if arguments.peers else []
+        asked += [" --texts DIR" for _ in arguments.texts]
     command = f"vitrine bench {name}{''.join(asked)}"
     result = replace(measured, command=command, machine=machine())
     keep(result, _store(arguments.state_dir))
@@ -146,6 +166,8 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         return {"data": arguments.retail_data}
     if name == "peers":
         found = {"rounds_wanted": arguments.rounds, "names": arguments.peers}
+    elif name == "pages":
+        found = {"pages": arguments.pages, "texts": arguments.texts}
     elif name in ("ann", "scale"):
         found = {"products": arguments.products}
     else:

@@ -20,9 +20,12 @@ from shop.descriptions.fact_index import FactIndex, Line
 from shop.descriptions.plain_words import ABSTRACT_WORDS, FUNCTION_WORDS
 from shop.descriptions.words import Word, stem, stems_of
 
-_STRICT = tuple(opener for opener in COMPATIBILITY_OPENERS if opener not in ("fits", "suits", "supports"))  # fmt: skip  # noqa: E501
+_STRICT = tuple(each for each in COMPATIBILITY_OPENERS if " " in each)  # "fits" says little alone
 # A comma goes on with a list where only small words follow, up to the next mark.
-_LISTED = r",(?! *(?:and +|or +)?(?!(?:[\w'’-]+ +){0,3}(?:in|for|of|to|is|has) )[a-z][\w'’ -]*(?:[,.;!?\n]|$))"
+_LISTED = (
+    r",(?! *(?:and +|or +)?(?!(?:[\w'’-]+ +){0,3}(?:in|for|of|to|is|has) )"
+    r"[a-z][\w'’ -]*(?:[,.;!?\n]|$))"
+)
 _SENTENCE_END = re.compile(r"[.;!?\n·•|:()–—]|" + _LISTED)
 _ORIGIN_END = re.compile(r"[.,;!?\n·•|:()–—]")
 _TITLED = re.compile(r"\bfor\s+([^,;(–—]+)", re.IGNORECASE)

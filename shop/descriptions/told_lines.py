@@ -51,12 +51,13 @@ def told_lines(text: str, words: tuple[Word, ...], facts: FactIndex) -> tuple[To
 
 def title_spans(words: tuple[Word, ...], facts: FactIndex) -> list[tuple[int, int]]:
     """Where the product is called by its whole title: what stands there is its name."""
-    spans = []
-    for title in (line.stems for line in facts.lines if line.name == "title"):
-        for at in range(len(words) - len(title) + 1) if len(title) > 1 else ():
-            if _stems(words, at, len(title)) == title:
-                spans.append((words[at].start, words[at + len(title) - 1].end))
-    return spans
+    titles = (line.stems for line in facts.lines if line.name == "title" and len(line.stems) > 1)
+    return [
+        (words[at].start, words[at + len(title) - 1].end)
+        for title in titles
+        for at in range(len(words) - len(title) + 1)
+        if _stems(words, at, len(title)) == title
+    ]
 
 
 def _told_at(

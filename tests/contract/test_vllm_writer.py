@@ -10,7 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from serving.adapters.vllm import VllmWriter, engine_environment, weights_digest
+from serving.adapters.vllm import VllmWriter
+from serving.adapters.vllm_engine import engine_environment, weights_digest
 from serving.describe.ports import Piece, WritingRequest
 from serving.writer_settings import WriterSettings
 from shop.descriptions.prompts import SYSTEM, page_prompt

@@ -43,7 +43,7 @@ _PLAIN_WORDS = """
     also one set out up if so not but when while which who what where into over very use used
     features feature key specifications general details perfect great
 """
-_MAY_STAND_ALONE = frozenset(_PLAIN_WORDS.split())
+MAY_STAND_ALONE = frozenset(_PLAIN_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def is_grounded(sentence: str, facts: Facts) -> bool:
     """Whether every word that is not a plain one, and every number, stands in the facts."""
     known = set(_WORD.findall(" ".join(f"{a.name} {a.text}" for a in facts.lines).lower()))
     words = _WORD.findall(sentence.lower())
-    return bool(words) and all(word in known or word in _MAY_STAND_ALONE for word in words)
+    return bool(words) and all(word in known or word in MAY_STAND_ALONE for word in words)
 
 
 def _shelved(products: Iterator[tuple[Facts, str]], source: str) -> Iterator[Shelf]:
