@@ -25,7 +25,7 @@ _DEEDS = (
     r"|calls|sees|helps|saves|cuts|grows|changes|extends|protects|guards|shields|blocks|keeps\s+out"
     r"|prevents|resists|repels|withstands|absorbs|stretches|adjusts|adapts|learns|remembers|tells"
     r"|reminds|wakes|shows|counts|measures|weighs\s+nothing|floats|glows|shines|sings|heals|cures"
-    r"|eases|soothes|relieves|reduces|removes|kills|holds|covers|hangs|stands\s+by|works)"
+    r"|eases|soothes|relieves|reduces|removes|kills|holds|covers|hangs|stands\s+by|works(?!\s+with\b))"
 )
 _FORMS = tuple(
     re.compile(rf"\b{form}", re.IGNORECASE)
@@ -46,9 +46,10 @@ _FORMS = tuple(
         r"(?:stands?|holds?)\s+up\b|wears?\s+well\b|wipes?\s+clean\b|folds?\s+(?:flat|away|up)\b",
         r"helps?\s+(?:you|your|the|to|with|against|keep|when)\b",
         rf"(?:it|that|which|this|also|and)\s+(?:even\s+|really\s+|simply\s+)?{_DEEDS}\b"
-        r"(?!\s+(?:with\b|up\s+to\s+\d|about\s+\d|\d))",
+        r"(?!\s+(?:up\s+to\s+\d|about\s+\d|\d))",
         r"(?:it|that|which|this|you)\s+can\s+(?:also\s+|even\s+)?(?:be\s+)?(?!use\b|plan\b|order\b"
         r"|see\b|find\b|ask\b|get\b|have\b|choose\b|read\b|buy\b|take\b|rely\b|trust\b)\w+",
+        r"(?:is|are|just|almost|feels|looks)\s+as\s+\w+\s+as\b",
         r"(?:twice|half)\s+(?:as|the)\b|more\s+\w+\s+than\b|(?:better|faster|longer|warmer)\s+than\b",
         r"(?:again\s+and\s+again|over\s+and\s+over|for\s+good|in\s+any\s+weather|in\s+the\s+dark"
         r"|under\s+water|in\s+the\s+rain|through\s+the\s+rain)\b",
