@@ -44,6 +44,7 @@ TITLES = {
     "signals": "What a session's signals tell",
     "validators": "Texts held to their facts",
     "writer": "Descriptions written: tokens a second",
+    "describing": "Texts taken back, and lists while texts are written",
     "pages": "Pages of products never seen, and what is let out",
     "gpu": "On a GPU",
     "retail": "Real data: UCI Online Retail",

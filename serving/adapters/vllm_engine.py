@@ -14,6 +14,7 @@ from shop.errors import SettingsRejected
 
 _HASHED_BYTES = 1 << 20  # of each end of a weights file: enough to tell two trainings apart
 _MEGABYTE = 1 << 20
+_TOKENS_AT_ONCE = 4_096  # of prompts read in one step
 
 
 def engine_environment(settings: WriterSettings) -> dict[str, str]:
@@ -52,7 +53,14 @@ def engine_arguments(settings: WriterSettings, model: Path) -> dict[str, Any]:
         "trust_remote_code": False,
     }
     if settings.device == "cpu":
-        arguments["kv_cache_memory_bytes"] = settings.kv_cache_mb * _MEGABYTE
+        arguments |= {
+            "kv_cache_memory_bytes": settings.kv_cache_mb * _MEGABYTE,
+            # Whole prompts only: for a text with a seed whose prompt is read in parts, vLLM 0.32
+            # turns the seed's generator back, which on a CPU ends the engine ("CPU Generator does
+            # not use offset").
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(settings.max_model_len, _TOKENS_AT_ONCE),
+        }
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_share
     if settings.max_adapters:
