@@ -23,6 +23,7 @@ PAGES = 200  # the issue's figure is of 2,000
 _SET_PAGES = 250  # of each text set: every held-out product of the Flipkart sample once
 _AT_ONCE = 32  # texts in one batch: more gains next to nothing on two cores
 _LEAST_COVERAGE = 0.8
+_LEAST_SHOWN = 0.5
 _REAL = "flipkart_1002"
 
 
@@ -59,6 +60,9 @@ def _result(by_source: dict[str, Judgement], lines: list[dict[str, Any]], second
     checks: list[Check] = []
     for source, found in by_source.items():
         figures |= _figures(source, found)
+        # nothing shown is nothing wrong: a model that writes what may not be shown fails here
+        share = found.published / max(1, found.pages)
+        checks.append(at_least(f"{source}: pages that are shown", share, _LEAST_SHOWN, ""))
         checks.append(
             at_most(f"{source}: unsupported claims shown", found.unsupported_shown, 0, "")
         )
