@@ -12,6 +12,7 @@ from typing import Any
 from serving.deployments import DoorGateway, gateway_application
 from serving.settings import DoorSettings, Settings
 from serving.settings_reader import load_settings
+from serving.sharding import check_shards
 from serving.tls import check_certificates
 from shop.errors import SettingsRejected
 
@@ -53,4 +54,5 @@ def cluster_settings(file: Path) -> Settings:
             f"door.kind = {settings.door.kind!r}: must be 'direct' in a cluster, whose Gateway"
             " stands in front of all pods"
         )
+    check_shards(settings)
     return settings
