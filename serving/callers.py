@@ -42,6 +42,9 @@ SCOPE_OF_METHOD: Mapping[str, Scope] = {
     "/vitrine.v1.Descriptions/Rollback": Scope.MERCHANDISER,
 }
 
+# Of those that need more than a shop's scope: what only looks. The audit log says who did what.
+READS = frozenset({"/vitrine.v1.Descriptions/ListReviews", "/vitrine.v1.Descriptions/ListVersions"})
+
 _TOKEN = re.compile(r"vit_([0-9a-f]{12})_([0-9a-f]{64})", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 _BEARER = "Bearer "

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from serving.adapters.token_files import read_callers, seen
 from serving.admission import PRIORITIES, AdaptiveLimit, Priority, least_limit, priority_of
 from serving.audit import AuditLog
-from serving.callers import SCOPE_OF_METHOD, Caller, Callers, Scope
+from serving.callers import READS, SCOPE_OF_METHOD, Caller, Callers, Scope
 from serving.message_sizes import too_large
 from serving.rate_limits import RateLimits
 from serving.settings import DoorSettings
@@ -242,7 +242,7 @@ def _asked(context: Any) -> tuple[str | None, str | None]:
 
 
 def _is_audited(method: str) -> bool:
-    return SCOPE_OF_METHOD.get(method, Scope.OPERATOR) is not Scope.SHOP
+    return SCOPE_OF_METHOD.get(method, Scope.OPERATOR) is not Scope.SHOP and method not in READS
 
 
 # The server that takes calls in is made by Ray Serve, the gateway too, and neither is handed the

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.adapters.vllm import engine_environment
+from serving.adapters.vllm_engine import engine_environment
 from serving.app import running_ray, wait_for_the_end_of, with_absolute_paths
 from serving.logging_setup import log_to_stderr
 from serving.scratch import scratch_folder

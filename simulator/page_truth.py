@@ -8,8 +8,8 @@ and finds those that this one has not.
 import re
 
 from simulator.catalogue import MATERIALS, USES
-from simulator.lexicon import COLOURS, SEASONS, STYLES
-from simulator.specification_lexicon import CERTIFICATIONS, SPECIFICATIONS
+from simulator.lexicon import CATEGORIES, COLOURS, SEASONS, STYLES
+from simulator.specification_lexicon import CERTIFICATIONS, ORIGINS, SPECIFICATIONS
 from simulator.specifications import Line
 
 _SAID_OF_ANYTHING = {"everyday", "office", "classic", "down", "garden"}  # as plain words, too
@@ -17,9 +17,22 @@ _NUMBER = re.compile(
     r"(?<![\w.,-])(\d+(?:\.\d+)?)\s?(cm|mm|kg|g/m²|g|ml|l|years|W|min|h|°C)(?![\w/²])"
 )
 
+_GOES_WITH = re.compile(
+    r"(?:go(?:es)? (?:well )?(?:with|beside)|belongs beside|together with|use it with)"
+    r" ((?:[\w& -]|, (?=[a-z& -]+(?:[,.\n]|$)))+)"
+)
+
 
 def _values() -> frozenset[str]:
-    listed = {*MATERIALS, *USES, *SEASONS, *STYLES, *COLOURS, *(name for name, _ in CERTIFICATIONS)}
+    listed = {
+        *MATERIALS,
+        *USES,
+        *SEASONS,
+        *STYLES,
+        *COLOURS,
+        *ORIGINS,
+        *(name for name, _ in CERTIFICATIONS),
+    }
     for specification in SPECIFICATIONS.values():
         listed |= set(specification.features)
     return frozenset(listed - _SAID_OF_ANYTHING)
@@ -42,7 +55,18 @@ def untruths(title: str, lines: tuple[Line, ...], text: str) -> list[str]:
         for number, unit in _NUMBER.findall(text)
         if f"{number} {unit}" not in told and f"{number} {unit}".casefold() not in known
     ]
-    return wrong
+    return wrong + _wrong_matches(known, said)
+
+
+def _wrong_matches(known: str, said: str) -> list[str]:
+    """Categories that the text says the product goes with, and its line does not."""
+    told = next((line for line in known.split(" | ") if line.startswith("goes with ")), "")
+    return [
+        category.name
+        for match in _GOES_WITH.finditer(said)
+        for category in CATEGORIES
+        if _stands(category.name, match[1]) and not _stands(category.name, told)
+    ]
 
 
 def _stands(value: str, text: str) -> bool:

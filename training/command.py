@@ -13,6 +13,7 @@ from rich.table import Table
 from shop.errors import DataRejected
 from training.algorithms import ALGORITHMS
 from training.data.progress import Progress as ShowProgress
+from training.data.progress import progress_lines
 from training.data.snapshot import read_snapshot_manifest
 from training.describer_command import DESCRIBER, configure_describer, describer_job
 
@@ -43,6 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
     Raises DataRejected where the snapshot cannot be learnt from.
     """
     learn = describer_job(arguments) if arguments.algorithm == DESCRIBER else _main_job(arguments)
+    metrics = _shown(learn) if sys.stderr.isatty() else learn(progress_lines(sys.stderr))
+    if arguments.json:
+        sys.stdout.write(json.dumps(metrics, indent=2) + "\n")
+    else:
+        _show(metrics, arguments.out)
+    return 0
+
+
+def _shown(learn: Callable[[ShowProgress], dict[str, float]]) -> dict[str, float]:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -52,12 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with bar:
         task = bar.add_task("starting", total=1.0)
-        metrics = learn(lambda step, share: bar.update(task, description=step, completed=share))
-    if arguments.json:
-        sys.stdout.write(json.dumps(metrics, indent=2) + "\n")
-    else:
-        _show(metrics, arguments.out)
-    return 0
+        return learn(lambda step, share: bar.update(task, description=step, completed=share))
 
 
 def _main_job(arguments: argparse.Namespace) -> Callable[[ShowProgress], dict[str, float]]:

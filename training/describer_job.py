@@ -62,6 +62,12 @@ def train_describer(
     # what the texts did not need of the vocabulary is not kept
     shape = replace(settings.shape, vocabulary=tokenizer.get_vocab_size())
     started = time.perf_counter()
+    step = "learning to describe"
+
+    def told(rounds: int, loss: float) -> None:
+        nonlocal step
+        step = f"learning to describe: loss {loss:.3f} after {rounds} of {settings.rounds} rounds"
+
     model = fit_describer(
         shelves,
         tokenizer,
@@ -69,7 +75,8 @@ def train_describer(
         replace(settings, shape=shape),
         seed=seed,
         fingerprint=fingerprint,
-        advance=lambda share: progress("learning to describe", _LEARNING * share),
+        advance=lambda share: progress(step, _LEARNING * share),
+        told=told,
     )
     learnt_s = time.perf_counter() - started
     figures = judge(model, tokenizer, shelves, settings, seed, progress)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from serving.adapters.chat_prompt import chat_tokens
-from serving.adapters.vllm import engine_arguments, engine_environment
+from serving.adapters.vllm_engine import engine_arguments, engine_environment
 from serving.writer_settings import WriterSettings
 from shop.descriptions.prompts import ANSWER_SCHEMA, SYSTEM
 

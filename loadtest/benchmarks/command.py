@@ -13,7 +13,7 @@ from rich.table import Table
 
 from loadtest.benchmarks.page import write_page
 from loadtest.benchmarks.result import Result, keep, kept, machine
-from loadtest.benchmarks.stack import a_stack
+from loadtest.benchmarks.stack import BenchmarkFailed, a_stack
 from loadtest.peers.contestants import PEERS, PEERS_PYTHON
 from shop.errors import DependencyUnavailable
 
@@ -51,20 +51,30 @@ TITLES = {
     "validators": "Texts held to their facts",
     "images": "Spoilt photos and look-alikes told",
     "writer": "Descriptions written: tokens a second",
+    "describing": "Texts taken back, and lists while texts are written",
+    "pages": "Pages of products never seen, and what is let out",
     "gpu": "On a GPU",
     "retail": "Real data: UCI Online Retail",
 }
 _BEFORE_THE_STACK = ("start", "filters", "validators")
 _AFTER_THE_STACK = ("ann", "scale", "shards", "search", "signals", "writer")
 _LONG = ("malformed", "releases", "soak")  # up to an hour each: only when asked for by name
-_ON_THEIR_OWN = ("gpu", "retail", "images", "peers", *_LONG)
+_ON_THEIR_OWN = ("pages", "gpu", "retail", "images", "peers", *_LONG)
 _WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, *_AFTER_THE_STACK, *_ON_THEIR_OWN)
-_OWN_COUNTS = {
-    "malformed": ("messages",),
-    "releases": ("releases", "calls", "rate"),
-    "soak": ("calls",),
+# What a benchmark takes beside the stack's folder: its parameter, and the option it comes from.
+_TAKES: dict[str, dict[str, str]] = {
+    "retail": {"data": "retail_data"},
+    "images": {"photos": "photos"},
+    "peers": {"rounds_wanted": "rounds", "names": "peers"},
+    "pages": {"pages": "pages", "texts": "texts"},
+    "ann": {"products": "products"},
+    "scale": {"products": "products"},
+    "shards": {"products": "products"},
+    "malformed": {"messages": "messages"},
+    "releases": {"releases": "releases", "calls": "calls", "rate": "rate"},
+    "soak": {"calls": "calls"},
 }
-_COUNTS = ("messages", "releases", "calls", "rate")
+_COUNTS = ("products", "rounds", "pages", "messages", "releases", "calls", "rate")
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 
@@ -101,6 +111,17 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         "--calls", type=_count, metavar="N", help="releases: default 100,000; soak: 500,000"
     )
     parser.add_argument("--rate", type=_count, metavar="N", help="releases: calls a second, 70")
+    parser.add_argument(
+        "--pages", type=_count, metavar="N", help="pages: of the world's products, default 200"
+    )
+    parser.add_argument(
+        "--texts",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="pages: a text set whose held-out products are written of, too; several times",
+    )
     parser.add_argument("--rounds", type=_count, metavar="N", help="peers: default 7")
     parser.add_argument(
         "--peers", nargs="+", choices=sorted(PEERS), metavar="NAME", help="peers: these alone"
@@ -131,6 +152,10 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
         results += [_run(name, arguments) for name in TITLES if name not in _WITHOUT_THE_STACK]
     results += [_run(name, arguments) for name in _AFTER_THE_STACK]
     sys.stderr.write(f"left out, because they take long: {', '.join(_LONG)}\n")
+    try:
+        results.append(_run("pages", arguments))
+    except BenchmarkFailed as error:
+        sys.stderr.write(f"pages is left out: {error}\n")
     if PEERS_PYTHON.exists():
         results.append(_run("peers", arguments))
     else:
@@ -160,12 +185,9 @@ def _run(name: str, arguments: argparse.Namespace) -> Result:
     asked = [" --retail-data DIR"] if name == "retail" else []
     asked += [" --photos FILE"] if name == "images" else []
     if arguments.name == name:  # what was asked for this one alone
-        asked += [
-            f" --{key} {value}"
-            for key in ("products", "rounds", *_COUNTS)
-            if (value := getattr(arguments, key))
-        ]
+        asked += [f" --{key} {value}" for key in _COUNTS if (value := getattr(arguments, key))]
         asked += [f" --peers {' '.join(arguments.peers)}"] if arguments.peers else []
+        asked += [" --texts DIR" for _ in arguments.texts]
     command = f"vitrine bench {name}{''.join(asked)}"
     result = replace(measured, command=command, machine=machine())
     keep(result, _store(arguments.state_dir))
@@ -178,19 +200,8 @@ def _run(name: str, arguments: argparse.Namespace) -> Result:
 
 def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """What was asked of this benchmark; nothing where its own figures are wanted."""
-    if name == "retail":
-        return {"data": arguments.retail_data}
-    if name == "images":
-        return {"photos": arguments.photos}
-    if name == "peers":
-        found = {"rounds_wanted": arguments.rounds, "names": arguments.peers}
-    elif name in ("ann", "scale", "shards"):
-        found = {"products": arguments.products}
-    elif name in _OWN_COUNTS:
-        found = {key: getattr(arguments, key) for key in _OWN_COUNTS[name]}
-    else:
-        found = {}
-    return {key: value for key, value in found.items() if value}
+    found = {each: getattr(arguments, option) for each, option in _TAKES.get(name, {}).items()}
+    return {each: value for each, value in found.items() if value}
 
 
 def _store(state_dir: Path) -> Path:

@@ -5,22 +5,20 @@ Texts are written together (continuous batching), what prompts have in common is
 characters into strings), and a closed iterator aborts its text. The engine's core is a process of
 its own, a child of this one.
 
-`settings` are made by whoever reads them; environment variables that vLLM reads when it is imported
-are in `engine_environment`.
+What the engine is started with is in `vllm_engine`.
 """
 
 import asyncio
 import contextlib
 import copy
-import hashlib
 import itertools
-import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from serving.adapters.chat_prompt import chat_tokens
+from serving.adapters.vllm_engine import check_device, engine_arguments, weights_digest
 from serving.describe.ports import Piece, WritingRequest
 from serving.writer_settings import WriterSettings
 from shop.errors import (
@@ -34,33 +32,9 @@ from shop.errors import (
 
 _NAME = "writer"
 _ADAPTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_HASHED_BYTES = 1 << 20  # of each end of a weights file: enough to tell two trainings apart
-_MEGABYTE = 1 << 20
 _LONGEST_TOKEN = 24  # characters, on average over a prompt; real text has about four
 _RETRY_MS = 2_000  # about a text's time
 _MOST_SEED = 2**63
-
-
-def engine_environment(settings: WriterSettings) -> dict[str, str]:
-    """The variables under which vLLM is to be imported, in this process and its children."""
-    variables = {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-    }
-    if settings.device == "cpu":
-        variables |= {
-            # The model runs in the engine's core instead of a third process: 0.6 GB less.
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            # Threads tied to cores would fight with the door's for exactly those.
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            # One core is left to whoever shares the machine: a team of threads waits for its
-            # slowest, and one that is not running holds up every layer of every token.
-            "OMP_NUM_THREADS": str(settings.threads or max(1, (os.cpu_count() or 2) - 1)),
-        }
-    return variables
 
 
 class VllmWriter:
@@ -84,7 +58,7 @@ class VllmWriter:
             raise SettingsRejected(
                 f"writer.model_dir = {model}: holds no model; `vitrine train describer` makes one"
             )
-        _check_device(settings)
+        check_device(settings)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -221,7 +195,9 @@ class VllmWriter:
         )
         try:
             await self._engine.add_lora(request)
-        except Exception as error:  # the engine's core sends every error as the one it was
+        # Broad, because the folder is foreign and is read in the engine's core, which sends back
+        # whatever its loader raised as it was: OSError, KeyError, ValueError, safetensors' own.
+        except Exception as error:
             raise DependencyUnavailable(
                 _NAME, f"adapter {version} cannot be loaded: {str(error)[:300]}"
             ) from error
@@ -251,60 +227,6 @@ async def _pieces(stream: Any, until: float, allowed_s: float) -> AsyncIterator[
         yield Piece(written.text, bool(output.finished), tokens)
         if output.finished:
             return
-
-
-def engine_arguments(settings: WriterSettings, model: Path) -> dict[str, Any]:
-    """What vLLM's engine is started with."""
-    arguments: dict[str, Any] = {
-        "model": str(model),
-        "dtype": settings.dtype,
-        "max_model_len": settings.max_model_len,
-        "max_num_seqs": settings.texts_at_once,
-        "enforce_eager": settings.eager,
-        "enable_prefix_caching": True,
-        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
-        "generation_config": "vllm",  # what a request does not say is not taken from the folder
-        "trust_remote_code": False,
-    }
-    if settings.device == "cpu":
-        arguments["kv_cache_memory_bytes"] = settings.kv_cache_mb * _MEGABYTE
-    else:
-        arguments["gpu_memory_utilization"] = settings.gpu_memory_share
-    if settings.max_adapters:
-        arguments |= {
-            "enable_lora": True,
-            "max_loras": settings.max_adapters,
-            "max_lora_rank": settings.max_adapter_rank,
-        }
-    return arguments
-
-
-def weights_digest(model: Path) -> str:
-    """Twelve hexadecimal digits that change with the weights: of their names, sizes and ends."""
-    digest = hashlib.sha256((model / "config.json").read_bytes())
-    for file in sorted(model.glob("*.safetensors")):
-        size = file.stat().st_size
-        digest.update(f"{file.name}:{size}".encode())
-        with file.open("rb") as weights:
-            digest.update(weights.read(_HASHED_BYTES))
-            weights.seek(max(0, size - _HASHED_BYTES))
-            digest.update(weights.read(_HASHED_BYTES))
-    return digest.hexdigest()[:12]
-
-
-def _check_device(settings: WriterSettings) -> None:
-    try:
-        from vllm.platforms import current_platform
-    except ImportError as error:
-        raise SettingsRejected(
-            f"vLLM is not installed ({error}); set-up does it, from requirements/writer.lock"
-        ) from error
-    found = current_platform.device_type
-    if found != settings.device:
-        raise SettingsRejected(
-            f"writer.device = {settings.device}: the vLLM installed here is built for {found};"
-            " docs/operations.md says how to install the other"
-        )
 
 
 def _counted(name: str) -> float:

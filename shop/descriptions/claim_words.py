@@ -18,6 +18,7 @@ class ClaimKind(StrEnum):
     USE = "use"
     COMPATIBILITY = "compatibility"
     CERTIFICATION = "certification"
+    ORIGIN = "origin"
     SUPERLATIVE = "superlative"
     WORD = "word"  # a word that neither the facts nor the plain vocabulary know
 
@@ -107,7 +108,7 @@ _CERTIFICATIONS = """
 accredited, ansi, approved, astm, award, b corp, blauer engel, blue angel, bluesign, ce
 marked, certificate, certification, certified, clinically, cradle to cradle, dermatologist,
 doctor, ecolabel, energy star, eu ecolabel, fair wear, fda, fda-approved, fsc, global recycled
-standard, gots, grs, gs mark, halal, iso, kosher, lab-tested, laboratory, leaping bunny, made in,
+standard, gots, grs, gs mark, halal, iso, kosher, lab-tested, laboratory, leaping bunny,
 oeko-tex, patent, pefc, peta, rated, rating, rds, responsible down standard, responsible
 wool standard, rohs, rws, tested, tüv, ul listed, usda
 """
@@ -140,31 +141,39 @@ CLAIM_WORDS: dict[ClaimKind, tuple[str, ...]] = {
 }
 # What follows these, up to the end of the clause, is said to fit the product.
 COMPATIBILITY_OPENERS = (
-    "compatible with",
-    "works with",
     "fits",
     "fit for",
     "fits into",
-    "pairs with",
-    "connects to",
     "designed for",
     "suitable for",
     "made for",
     "suits",
     "supports",
 )
-NEGATIONS = (
-    "no",
-    "not",
-    "without",
-    "never",
-    "lacks",
-    "lacking",
-    "free of",
-    "isn't",
-    "doesn't",
-    "non",
-)
+# What follows these is said to go with the product: only a line that says so grants it.
+MATCH_OPENERS = (
+    "goes with", "go with", "goes well with", "goes well beside", "goes well together with",
+    "to go with", "compatible with", "works with", "works well with", "pairs with",
+    "pairs well with", "pair it with", "team it with", "wear it with", "combine it with",
+    "connects to", "connects with", "put it together with", "belongs beside", "use it with",
+    "matches", "matches with", "match it with", "combines with", "fits onto",
+)  # fmt: skip
+# What follows these is said to be where the product is from.
+ORIGIN_OPENERS = (
+    "made in", "crafted in", "produced in", "manufactured in", "built in", "woven in",
+    "knitted in", "sewn in", "handmade in", "assembled in", "grown in", "designed in",
+    "imported from", "product of", "comes from", "it is from", "sourced from", "shipped from",
+)  # fmt: skip
+# What follows these is said to be part of the product.
+POSSESSION_OPENERS = (
+    "it has", "it also has", "which has", "that has", "has a", "has an", "has its own",
+    "comes with", "it includes", "which includes", "includes a", "including a", "including an",
+    "equipped with", "fitted with", "featuring", "it features", "features a", "features an",
+    "boasts", "supplied with", "provided with", "complete with", "it contains", "it offers",
+    "offers a", "offers an", "it holds a", "it hides a", "with a", "with an", "with its",
+    "with built-in", "with integrated", "plus a", "plus an", "thanks to a", "thanks to an",
+    "there is a", "there is an", "you get a", "you get an", "you also get", "enjoy a", "enjoy an",
+)  # fmt: skip
 # Words by which a text names a measure, and the attribute names they stand for.
 MEASURE_WORDS: dict[str, str] = {
     "wide": "width", "width": "width", "broad": "width",

@@ -9,42 +9,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from shop.descriptions.claim_words import (
-    CLAIM_WORDS,
-    COMPATIBILITY_OPENERS,
-    MEASURE_WORDS,
-    NEGATIONS,
-    ClaimKind,
-)
-from shop.descriptions.facts import Facts
+from shop.descriptions.claim_words import CLAIM_WORDS, MEASURE_WORDS, ClaimKind
+from shop.descriptions.effects import effects_in, grant_of
+from shop.descriptions.fact_index import FactIndex as FactIndex
+from shop.descriptions.fact_index import Grant, Line, Stems
+from shop.descriptions.negation import is_negated
 from shop.descriptions.plain_words import FUNCTION_WORDS, PLAIN_WORDS
 from shop.descriptions.quantities import Quantity, codes_in, quantities_in
+from shop.descriptions.said_objects import said_objects
+from shop.descriptions.told_lines import title_spans, told_lines
 from shop.descriptions.words import Word, stem, stems_of, words_of
 
-Stems = tuple[str, ...]
-# Of these the object must stand in the facts, even if its words are plain.
-_STRICT_OPENERS = frozenset(COMPATIBILITY_OPENERS) - {"fits", "suits", "supports"}
+Spans = list[tuple[int, int]]
 _CLAUSE_ENDS = re.compile(
-    r"\.(?!\d)|[;!?·•\n]|,(?!\d)|\band\b|\bwith\b(?!\s+a\s+(?:width|height|depth|length))"
+    r"\.(?!\d)|[;!?·•\n()]|,(?!\d)|\s[–—]\s|\band\b|\bwith\b(?!\s+a\s+(?:width|height|depth|length))"
 )
-_PHRASE = re.compile(r"[\w'’%]+(?:[\s./-]{1,2}[\w'’%]+)*")
+_PHRASE = re.compile(r"[\w'’%]+(?:[ ./-]{1,2}[\w'’%]+)*")
 _HARMLESS = re.compile(r"\bat (?:its|their|your) best\b", re.IGNORECASE)
-_ANY_OBJECT = frozenset(
-    stem(word)
-    for word in (
-        *("any", "every", "day", "season", "home", "room", "look", "style", "wardrobe", "life"),
-        *("occasion", "space", "taste", "year", "use", "weather", "everyday", "daily", "your"),
-    )
-)
-_LABEL_WORDS = frozenset(stems_of(word) for word in ("certified", "certificate", "certification"))
 _DENIAL = re.compile(
-    r"\b(?:no|without|lacks|lacking|free\s+of|(?:has|is|does|do|are)\s+not(?:\s+have)?|isn['’]t"
-    r"|doesn['’]t\s+have)\s+(?:an?\s+|any\s+|the\s+|its\s+)?",
+    r"\b(?:no|without|lacks|lacking|free of|(?:has|is|does|do|are) not(?: have)?|isn['’]t"
+    r"|doesn['’]t have) +(?:an? +|any +|the +|its +)?",
     re.IGNORECASE,
 )
 _MORE_SUPERLATIVES = re.compile(
     r"\bworld['’]s\b|#\s?1\b|\bmost\s+\w+|\bno\.\s?1\b|\b100\s?%(?!\s+\w+)", re.IGNORECASE
 )
+_POSSESSING = frozenset(stem(word) for word in ("a", "an", "with", "has", "its", "built", "plus"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,83 +54,86 @@ class Claim:
         return self.attribute is not None and self.contradicts is None
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    name: str
-    stems: Stems  # of the value
-    name_stems: Stems
-    quantities: tuple[Quantity, ...]
-    codes: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class FactIndex:
-    """A product's facts, ready to be compared with many texts."""
-
-    lines: tuple[_Line, ...]
-    stems: frozenset[str]  # of all names and values
-
-    @staticmethod
-    def of(facts: Facts) -> "FactIndex":
-        """Attributes before the title, so that a claim is traced to what is most precise."""
-        ordered = sorted(facts.lines, key=lambda each: each.name == "title")
-        lines = tuple(
-            _Line(
-                each.name,
-                stems_of(each.text),
-                stems_of(each.name),
-                quantities_in(each.text),
-                frozenset(code for code, _, _ in codes_in(each.text)),
-            )
-            for each in ordered
-        )
-        known = {one for line in lines for one in (*line.stems, *line.name_stems)}
-        return FactIndex(lines, frozenset(known))
-
-    def granting(self, phrase: Stems) -> str | None:
-        """The attribute in whose value (or name and value) the phrase stands, word by word."""
-        for line in self.lines:
-            if phrase in _LABEL_WORDS and line.name == "certification":
-                return line.name
-            if _stands_in(phrase, line.stems) or _stands_in(phrase, line.name_stems + line.stems):
-                return line.name
-        return None
-
-
 def claims_in(
     text: str, facts: FactIndex, own_words: frozenset[str] = frozenset()
 ) -> tuple[Claim, ...]:
     """All claims of a text, in order. `own_words` [stems] is vocabulary that claims nothing."""
     words = words_of(text)
-    found = [*_numbers(text, words, facts), *_codes(text, facts)]
+    found = list(_told(text, words, facts))
+    taken = [each.span for each in told_lines(text, words, facts)]
+    taken += title_spans(words, facts)
+    found += _numbers(text, words, facts, taken)
+    found += _codes(text, facts, taken)
     found += _more_superlatives(text, facts, found)
-    taken = [(claim.start, claim.end) for claim in found]
+    taken += [(claim.start, claim.end) for claim in found]
     taken += [match.span() for match in _HARMLESS.finditer(text)]
     phrases = list(_phrases(text, words, facts, taken))
-    found += phrases
-    objects = list(_objects(text, words, facts))
+    objects = list(_objects(text, words, facts, own_words, taken))
+    found += phrases + objects
     covered = [*taken, *((claim.start, claim.end) for claim in (*phrases, *objects))]
-    found += objects
-    found += _denials(text, words, facts, [(claim.start, claim.end) for claim in found])
+    effects = list(_effects(text, facts, taken))
+    found += effects
+    told = [*taken, *((claim.start, claim.end) for claim in found)]
+    found += _denials(text, words, facts, told)
+    found += _denied_features(text, words, facts, covered)
     found += _unknown_words(text, words, facts, covered, own_words)
     return tuple(sorted(found, key=lambda claim: (claim.start, claim.end)))
 
 
-def _numbers(text: str, words: tuple[Word, ...], facts: FactIndex) -> Iterator[Claim]:
+def _told(text: str, words: tuple[Word, ...], facts: FactIndex) -> Iterator[Claim]:
+    """Lines that are told by name: a number where the value is one, else a feature."""
+    for told in told_lines(text, words, facts):
+        said = text[told.start : told.end]
+        kind = ClaimKind.NUMBER if quantities_in(said) else ClaimKind.FEATURE
+        against = None if told.is_right else told.line
+        yield Claim(kind, said, told.start, told.end, told.line, against)
+
+
+def _numbers(text: str, words: tuple[Word, ...], facts: FactIndex, taken: Spans) -> Iterator[Claim]:
     for said in quantities_in(text):
+        if _is_within(said.start, said.end, taken):
+            continue
         granting = [
             line.name
             for line in facts.lines
             if any(said.agrees_with(known) for known in line.quantities)
         ]
-        named = _measures_named(text, said, words)
-        meant = [line.name for line in facts.lines if _measures_of(line) & named]
+        meant = _lines_meant(text, said, words, facts)
         other = meant[0] if meant and not set(granting) & set(meant) else None
         preferred = next((name for name in granting if name in meant), None)
         granted = preferred or (granting[0] if granting else None)
         yield Claim(
             ClaimKind.NUMBER, text[said.start : said.end], said.start, said.end, granted, other
         )
+
+
+def _lines_meant(text: str, said: Quantity, words: tuple[Word, ...], facts: FactIndex) -> list[str]:
+    """Lines about what this number measures or counts, by the words around it."""
+    named = _measures_named(text, said, words)
+    meant = [
+        line.name
+        for line in facts.lines
+        if _measures_of(line) & named
+        and any(known.dimension == said.dimension for known in line.quantities)
+    ]
+    return meant or ([] if said.unit else _lines_counting(text, said, words, facts))
+
+
+def _lines_counting(
+    text: str, said: Quantity, words: tuple[Word, ...], facts: FactIndex
+) -> list[str]:
+    """ "3 pockets" is told by "number of pockets: 2" and by "features: 2 pockets"."""
+    thing = next((word for word in words if word.start >= said.end), None)
+    if thing is None or text[said.end : thing.start].strip(" -") or thing.stem in _function_stems():
+        return []
+    found = []
+    for line in facts.lines:
+        bare = [known for known in line.quantities if not known.unit]
+        counts = thing.stem in line.name_stems and line.quantities_are_all
+        follows = any(stems_of(line.value[known.end :])[:1] == (thing.stem,) for known in bare)
+        if bare and (counts or follows):
+            found.append(line.name)
+    return found
 
 
 def _measures_named(text: str, said: Quantity, words: tuple[Word, ...]) -> frozenset[str]:
@@ -154,9 +147,7 @@ def _measures_named(text: str, said: Quantity, words: tuple[Word, ...]) -> froze
     return frozenset(measures[one] for one in inside if one in measures)
 
 
-def _measures_of(line: _Line) -> frozenset[str]:
-    if not line.quantities:
-        return frozenset()
+def _measures_of(line: Line) -> frozenset[str]:
     measures = _measure_stems()
     return frozenset(measures[one] for one in line.name_stems if one in measures)
 
@@ -166,10 +157,11 @@ def _measure_stems() -> dict[str, str]:
     return {stem(word): measure for word, measure in MEASURE_WORDS.items()}
 
 
-def _codes(text: str, facts: FactIndex) -> Iterator[Claim]:
+def _codes(text: str, facts: FactIndex, taken: Spans) -> Iterator[Claim]:
     for code, start, end in codes_in(text):
-        granted = next((line.name for line in facts.lines if code in line.codes), None)
-        yield Claim(ClaimKind.CODE, text[start:end], start, end, granted)
+        if not _is_within(start, end, taken):
+            granted = next((line.name for line in facts.lines if code in line.codes), None)
+            yield Claim(ClaimKind.CODE, text[start:end], start, end, granted)
 
 
 def _more_superlatives(text: str, facts: FactIndex, found: list[Claim]) -> Iterator[Claim]:
@@ -179,13 +171,13 @@ def _more_superlatives(text: str, facts: FactIndex, found: list[Claim]) -> Itera
             for each in found
         ):
             continue
-        granted = facts.granting(stems_of(match.group()))
-        yield Claim(ClaimKind.SUPERLATIVE, match.group(), match.start(), match.end(), granted)
+        grant = facts.granting(stems_of(match.group()))
+        yield Claim(
+            ClaimKind.SUPERLATIVE, match.group(), match.start(), match.end(), grant.attribute
+        )
 
 
-def _phrases(
-    text: str, words: tuple[Word, ...], facts: FactIndex, taken: list[tuple[int, int]]
-) -> Iterator[Claim]:
+def _phrases(text: str, words: tuple[Word, ...], facts: FactIndex, taken: Spans) -> Iterator[Claim]:
     at = 0
     while at < len(words):
         matched = _phrase_at(text, words, at)
@@ -194,11 +186,21 @@ def _phrases(
             continue
         kind, phrase = matched
         last = words[at + len(phrase) - 1]
-        granted = facts.granting(phrase)
-        denied = granted if granted and _is_negated(words, at, len(phrase), text) else None
+        grant = _grant(text, words, at, phrase, facts)
         span = text[words[at].start : last.end]
-        yield Claim(kind, span, words[at].start, last.end, granted, denied)
+        yield Claim(kind, span, words[at].start, last.end, grant.attribute, grant.contradicts)
         at += len(phrase)
+
+
+def _grant(text: str, words: tuple[Word, ...], at: int, phrase: Stems, facts: FactIndex) -> Grant:
+    """What the facts say of the words from this one on, as they stand here."""
+    end = at + len(phrase)
+    return facts.granting(
+        phrase,
+        is_denied=is_negated(text, words, at, len(phrase)),
+        before=words[at - 1].stem if at else "",
+        after=words[end].stem if end < len(words) else "",
+    )
 
 
 def _phrase_at(text: str, words: tuple[Word, ...], at: int) -> tuple[ClaimKind, Stems] | None:
@@ -225,62 +227,71 @@ def _by_first_stem() -> dict[str, list[tuple[ClaimKind, Stems]]]:
     return table
 
 
-def _is_negated(words: tuple[Word, ...], at: int, length: int, text: str) -> bool:
-    """ "no hood", "without a hood", "hood-free"; not "non-slip", which is the phrase itself."""
-    before = text[words[max(0, at - 3)].start : words[at].start].casefold()
-    before = re.split(r"[.;!?,\n]", before)[-1]
-    if re.search(r"\bnot\s+(?:only|just)\b", before):
-        return False
-    if re.search(rf"\b(?:{'|'.join(re.escape(each) for each in NEGATIONS)})\b", before):
-        return True
-    following = words[at + length] if at + length < len(words) else None
-    return following is not None and following.stem == "free" and text[following.start - 1] == "-"
-
-
-def _denials(
-    text: str, words: tuple[Word, ...], facts: FactIndex, taken: list[tuple[int, int]]
-) -> Iterator[Claim]:
+def _denials(text: str, words: tuple[Word, ...], facts: FactIndex, taken: Spans) -> Iterator[Claim]:
     """What a fact grants and the text says the product has not: "without a wall mounting kit"."""
     for match in _DENIAL.finditer(text):
-        word = next((each for each in words if each.start >= match.end()), None)
-        if word is None or word.start > match.end() + 1 or _overlaps(word, taken):
+        at = next((n for n, each in enumerate(words) if each.start >= match.end()), None)
+        if at is None or words[at].start > match.end() + 1 or _overlaps(words[at], taken):
             continue
+        word = words[at]
         if word.stem in _function_stems():
             continue
-        granted = facts.granting((word.stem,))
-        if granted is not None and granted != "title":
+        grant = facts.granting((word.stem,), is_denied=True)
+        if grant.contradicts not in (None, "title"):
             span = text[word.start : word.end]
-            yield Claim(ClaimKind.FEATURE, span, word.start, word.end, granted, granted)
+            yield Claim(
+                ClaimKind.FEATURE, span, word.start, word.end, grant.attribute, grant.contradicts
+            )
 
 
-def _objects(text: str, words: tuple[Word, ...], facts: FactIndex) -> Iterator[Claim]:
-    """What the product is said to be compatible with, where a fact does not say so."""
-    for opener in sorted(_STRICT_OPENERS):
-        for match in re.finditer(rf"\b{opener}\b", text, re.IGNORECASE):
-            after = re.compile(r"[.;!?\n,]").search(text, match.end())
-            end = after.start() if after else len(text)
-            strange = [
-                word
-                for word in words
-                if match.end() <= word.start
-                and word.end <= end
-                and word.stem not in _function_stems()
-                and word.stem not in _ANY_OBJECT
-                and word.stem not in facts.stems
-            ]
-            if strange:
-                start, stop = strange[0].start, strange[-1].end
-                yield Claim(ClaimKind.COMPATIBILITY, text[start:stop], start, stop, None)
+def _denied_features(
+    text: str, words: tuple[Word, ...], facts: FactIndex, taken: Spans
+) -> Iterator[Claim]:
+    """What a line says there is none of and the text tells: "with an alarm" of "alarm: no"."""
+    for line in facts.lines:
+        core = line.denied_core
+        if not core or set(core) <= _function_stems():
+            continue
+        for at in range(len(words) - len(core) + 1):
+            there = words[at : at + len(core)]
+            if tuple(word.stem for word in there) != core or _overlaps(there[0], taken):
+                continue
+            is_told_as_had = at > 0 and words[at - 1].stem in _POSSESSING
+            if len(core) == 1 and core[0] in _plain_stems() and not is_told_as_had:
+                continue
+            if _grant(text, words, at, core, facts).contradicts is not None:
+                span = text[there[0].start : there[-1].end]
+                yield Claim(
+                    ClaimKind.FEATURE, span, there[0].start, there[-1].end, line.name, line.name
+                )
+
+
+def _objects(
+    text: str, words: tuple[Word, ...], facts: FactIndex, own_words: frozenset[str], taken: Spans
+) -> Iterator[Claim]:
+    """What the product is said to have, to go with or to come from."""
+    for said in said_objects(text, words, facts, own_words):
+        if not _is_within(said.start, said.end, taken):
+            span = text[said.start : said.end]
+            yield Claim(said.kind, span, said.start, said.end, said.attribute, said.contradicts)
+
+
+def _effects(text: str, facts: FactIndex, taken: Spans) -> Iterator[Claim]:
+    """What the product is said to do, in words that claim nothing alone."""
+    for start, end in effects_in(text):
+        if not _is_within(start, end, taken):
+            grant = grant_of(text[start:end], facts)
+            yield Claim(ClaimKind.FEATURE, text[start:end], start, end, grant.attribute)
 
 
 def _unknown_words(
     text: str,
     words: tuple[Word, ...],
     facts: FactIndex,
-    covered: list[tuple[int, int]],
+    covered: Spans,
     own_words: frozenset[str],
 ) -> Iterator[Claim]:
-    for word in words:
+    for at, word in enumerate(words):
         is_known = (
             word.stem in _plain_stems()
             or word.stem in facts.stems
@@ -288,19 +299,23 @@ def _unknown_words(
             or not any(character.isalpha() for character in word.stem)
             or len(word.stem) == 1
         )
-        if not is_known and not _overlaps(word, covered):
-            span = text[word.start : word.end]
-            yield Claim(ClaimKind.WORD, span, word.start, word.end, None)
+        if is_known or _overlaps(word, covered):
+            continue
+        span = text[word.start : word.end]
+        if word.stem in facts.denied and is_negated(text, words, at, 1):
+            yield Claim(ClaimKind.WORD, span, word.start, word.end, facts.denied[word.stem])
+            continue
+        against = facts.denied.get(word.stem)
+        kind = ClaimKind.FEATURE if against else ClaimKind.WORD
+        yield Claim(kind, span, word.start, word.end, against, against)
 
 
-def _overlaps(word: Word, spans: list[tuple[int, int]]) -> bool:
+def _overlaps(word: Word, spans: Spans) -> bool:
     return any(start < word.end and word.start < end for start, end in spans)
 
 
-def _stands_in(phrase: Stems, line: Stems) -> bool:
-    if len(phrase) == 1:
-        return phrase[0] in line
-    return any(line[at : at + len(phrase)] == phrase for at in range(len(line) - len(phrase) + 1))
+def _is_within(start: int, end: int, spans: Spans) -> bool:
+    return any(first <= start and end <= last for first, last in spans)
 
 
 @cache

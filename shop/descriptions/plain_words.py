@@ -122,3 +122,12 @@ def _words(block: str) -> frozenset[str]:
 
 PLAIN_WORDS = _words(_FUNCTION) | _words(_DESCRIBING)
 FUNCTION_WORDS = _words(_FUNCTION)
+# What a product may be said to have without having more: "it has a look of its own".
+ABSTRACT_WORDS = _words(
+    """
+    look looks style feel feeling charm character touch name place way story mood moment space
+    sense idea page list note finish design shape form size number fact price word description
+    title brand category choice reason purpose value home room day life friend people person
+    accent statement impression calm warmth kind sort good new simple clear own lot bit little
+    """
+)

@@ -16,6 +16,7 @@ from shop.descriptions.facts import Facts
 from shop.descriptions.faults import Fault, FaultKind
 from shop.descriptions.injection import looks_injected
 from shop.descriptions.style import StyleGuide
+from shop.descriptions.told_lines import value_stands
 from shop.descriptions.words import stem, stems_of
 
 _LANGUAGE_WORDS = 12  # of fewer nobody can tell the language
@@ -57,25 +58,28 @@ def check(draft: Draft, facts: Facts, style: StyleGuide, measured: Measured) -> 
         fault = Fault(FaultKind.FORM, "", f"has more than {MAX_TEXT_LENGTH} characters")
         return Checked((), (fault,), 0.0)
     own_words = frozenset(stem(word) for word in style.own_words)
-    found = claims_in(draft.text, FactIndex.of(facts), own_words)
+    index = FactIndex.of(facts)
+    found = claims_in(draft.text, index, own_words)
     if not style.is_strict:
         found = tuple(claim for claim in found if claim.kind is not ClaimKind.WORD)
     faults = (
         *_injected(draft),
         *_ungrounded(found),
-        *_banned(draft, style),
+        *_banned(draft, facts, style),
         *_foreign(draft, style, measured),
         *_wrong_terms(draft, style),
         *_lengths(draft, style),
         *_reading(draft, style, measured),
         *_keywords(draft, style),
     )
-    return Checked(found, faults, coverage(facts, found))
+    return Checked(found, faults, coverage(facts, index, draft.text, found))
 
 
-def coverage(facts: Facts, claims: tuple[Claim, ...]) -> float:
-    """Share of the attributes that a grounded claim of the text is traced to."""
+def coverage(facts: Facts, index: FactIndex, text: str, claims: tuple[Claim, ...]) -> float:
+    """Share of the attributes that a claim is traced to, or whose value stands as it is."""
     told = {claim.attribute for claim in claims if claim.is_grounded}
+    page = stems_of(text)
+    told |= {line.name for line in index.lines if value_stands(line, page)}
     wanted = [attribute.name for attribute in facts.attributes]
     return sum(name in told for name in wanted) / len(wanted) if wanted else 1.0
 
@@ -104,8 +108,11 @@ def _is_taken_apart(part: str) -> bool:
     return any(unicodedata.category(each) == "Mn" for each in unicodedata.normalize("NFC", part))
 
 
-def _banned(draft: Draft, style: StyleGuide) -> Iterator[Fault]:
-    said = draft.text.casefold()
+def _banned(draft: Draft, facts: Facts, style: StyleGuide) -> Iterator[Fault]:
+    text = draft.text
+    for name in (facts.title, facts.brand):  # who sells a "Magic Eraser" must be able to name it
+        text = text.replace(name, " ") if name else text
+    said = text.casefold()
     for word in style.banned:
         if re.search(rf"(?<!\w){re.escape(word.casefold())}(?!\w)", said):
             yield Fault(FaultKind.BANNED, word, "is not a word of this shop")

@@ -1,5 +1,6 @@
 """The description model: what it learns, what it leaves behind, and that others read it alike."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,13 @@ from tests.contract.small_describer import (
     write_small_adapter,
     write_small_describer,
 )
-from training.algorithms.describer import CHECKPOINT, DescriberSettings, answer_loss, fit_describer
+from training.algorithms.describer import (
+    CHECKPOINT,
+    DescriberSettings,
+    answer_loss,
+    fit_describer,
+    has_learnt_enough,
+)
 from training.algorithms.describer_lora import LoraSettings, adapt_describer
 from training.describer_folder import read_describer
 from training.describer_report import covered_share, perplexity, write
@@ -126,3 +133,12 @@ def test_coverage_counts_values_that_stand_on_the_page() -> None:
     facts = some_facts(20)
     assert covered_share(facts, "made of OAK, 80 cm wide") == 1.0
     assert covered_share(facts, "made of oak, 80 mm wide") == 0.5
+
+
+def test_training_ends_where_the_loss_no_longer_falls() -> None:
+    settings = DescriberSettings(patience=2, least_gain=0.01)
+    assert not has_learnt_enough([], settings)
+    assert not has_learnt_enough([3.0, 2.0, 1.5], settings)
+    assert not has_learnt_enough([3.0, 2.0, 1.999, 1.9], settings)
+    assert has_learnt_enough([3.0, 2.0, 1.999, 1.998], settings)
+    assert has_learnt_enough([3.0, math.nan], settings)

@@ -21,7 +21,7 @@ def test_planted_faults_are_found() -> None:
             missed.append((each.kind, each.what))
     in_all = Counter(each.kind for each in planted)
     assert len(planted) >= 500
-    assert len(in_all) == 6
+    assert len(in_all) == 9
     assert sum(found.values()) / len(planted) >= 0.98, missed
     for kind, count in in_all.items():
         assert found[kind] / count >= 0.95, [each for each in missed if each[0] == kind]

@@ -10,7 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from serving.adapters.vllm import VllmWriter, engine_environment, weights_digest
+from serving.adapters.vllm import VllmWriter
+from serving.adapters.vllm_engine import engine_environment, weights_digest
 from serving.describe.ports import Piece, WritingRequest
 from serving.writer_settings import WriterSettings
 from shop.descriptions.prompts import SYSTEM, page_prompt
@@ -92,6 +93,19 @@ def a_request(prompt: str = "", **changes: object) -> WritingRequest:
         adapter=None,
     )
     return replace(request, **changes)  # type: ignore[arg-type]
+
+
+def test_long_prompts_at_once_do_not_end_the_engine(running: RunningWriter) -> None:
+    async def together() -> list[str]:
+        return await asyncio.gather(*(whole(number) for number in range(SETTINGS.texts_at_once)))
+
+    async def whole(number: int) -> str:
+        long = f"{number} " + "oak " * 380  # together more than one step reads
+        request = WritingRequest(SYSTEM, long, SCHEMA, 150, number, 1.0, None)
+        return "".join([piece.text async for piece in running.writer.write(request)])
+
+    assert all(json.loads(text)["opening"] for text in running.runner.run(together()))
+    running.writer.check()
 
 
 def test_every_answer_obeys_its_schema(running: RunningWriter) -> None:

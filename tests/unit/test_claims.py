@@ -106,7 +106,7 @@ def test_the_shops_own_terms_are_asked_for() -> None:
 
 
 def test_the_houses_own_words_claim_nothing() -> None:
-    draft = a_page(close="It goes with lamps, gemütlich.")
+    draft = a_page(close="Gemütlich: it goes with lamps.")
     assert FaultKind.INVENTED in _kinds(draft)
     assert _kinds(draft, StyleGuide(own_words=("gemütlich",))) == set()
 

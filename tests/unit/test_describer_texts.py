@@ -13,7 +13,7 @@ from shop.errors import DataRejected
 from training.texts.grammar import surface_forms, write_page
 from training.texts.inventions import invent_attributes
 from training.texts.liked_pages import best_of, read_liked_pages, wilson_lower
-from training.texts.pairs import draw_pair
+from training.texts.pairs import draw_pair, draw_short_pair
 from training.texts.shelves import Shelf, is_grounded, is_held_out
 
 FACTS = Facts(
@@ -110,3 +110,21 @@ def test_a_line_that_is_no_page_is_named(tmp_path: Path, bad: str) -> None:
     file.write_text(f"{bad}\n")
     with pytest.raises(DataRejected, match=r"pages\.jsonl"):
         read_liked_pages(file)
+
+
+def test_short_pairs_tell_few_attributes_and_all_of_them() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        pair = draw_short_pair(Shelf(FACTS, "catalogue", is_held_out=False), 3, rng)
+        assert 1 <= len(pair.facts.attributes) <= 3
+        assert all(each.text in pair.answer for each in pair.facts.attributes)
+
+
+def test_what_is_there_or_not_is_told_by_its_name() -> None:
+    facts = Facts("P2", "", "", "", (Attribute("compass", "No"), Attribute("light", "Yes")))
+    rng = np.random.default_rng(4)
+    for _ in range(40):
+        page = write_page(facts, rng).text.casefold()
+        assert "no (compass)" not in page
+        assert "compass is no" not in page
+        assert "compass: no" in page or "compass – no" in page

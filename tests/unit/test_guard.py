@@ -174,7 +174,9 @@ def test_what_merchandisers_do_is_audited_and_what_shoppers_see_is_not(tmp_path:
     mia = with_token(file, Scope.MERCHANDISER, Scope.SHOP, name="mia")
     audit = AuditLog(log)
     guard = a_guard(DoorSettings(callers="tokens", tokens_file=str(file)), audit)
-    for method, request in ((SUGGEST, pb.SuggestPriceRequest()), (RECOMMEND, HOME)):
+    looked = [f"/vitrine.v1.Descriptions/{name}" for name in ("ListReviews", "ListVersions")]
+    for method in (SUGGEST, RECOMMEND, *looked):
+        request = pb.SuggestPriceRequest() if method == SUGGEST else HOME
         guard.leave(guard.admit(method, request, mia, 0.0), "OK", answered=True)
     audit.close()
     (line,) = [json.loads(each) for each in log.read_text().splitlines()]

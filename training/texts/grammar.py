@@ -59,11 +59,11 @@ def surface_forms(facts: Facts) -> int:
     """In how many ways `write_page` can write of this product, at least: keywords not counted."""
     told = [each for each in facts.attributes if plain_value(each)]
     most = min(len(told), _MAX_TOLD)
-    variety = min((len(_sentences(each.name)) for each in told), default=1)
+    variety = min((len(_sentences(each)) for each in told), default=1)
     openings = len(_leads(facts)) * sum(
         math.perm(len(told), count) * variety**count for count in range(most + 1)
     )
-    bullets = math.prod(len(_bullet_forms(each.name)) for each in told)
+    bullets = math.prod(len(_bullet_forms(each)) for each in told)
     return openings * bullets * len(_closes(facts, told))
 
 
@@ -90,12 +90,16 @@ def _leads(facts: Facts) -> tuple[str, ...]:
     return phrases.LEADS + (phrases.BRAND_LEADS if facts.brand else ())
 
 
-def _sentences(name: str) -> tuple[str, ...]:
-    return phrases.SENTENCES.get(name.casefold(), phrases.GENERIC_SENTENCES)
+def _sentences(attribute: Attribute) -> tuple[str, ...]:
+    if attribute.text.casefold() in phrases.YES_OR_NO:
+        return phrases.YES_OR_NO_SENTENCES
+    return phrases.SENTENCES.get(attribute.name.casefold(), phrases.GENERIC_SENTENCES)
 
 
-def _bullet_forms(name: str) -> tuple[str, ...]:
-    return phrases.BULLETS.get(name.casefold(), phrases.GENERIC_BULLETS)
+def _bullet_forms(attribute: Attribute) -> tuple[str, ...]:
+    if attribute.text.casefold() in phrases.YES_OR_NO:
+        return phrases.YES_OR_NO_BULLETS
+    return phrases.BULLETS.get(attribute.name.casefold(), phrases.GENERIC_BULLETS)
 
 
 def _opening(
@@ -108,10 +112,10 @@ def _opening(
     sentences += [
         _choose(phrases.KEYWORD_SENTENCES, rng).format(v=plain(word)) for word in keywords
     ]
-    sentences += [_fill(_choose(_sentences(told[at].name), rng), told[at]) for at in chosen]
+    sentences += [_fill(_choose(_sentences(told[at]), rng), told[at]) for at in chosen]
     if facts.category and rng.random() < 0.3:
         category = Attribute("category", facts.category)
-        sentences.append(_fill(_choose(_sentences("category"), rng), category))
+        sentences.append(_fill(_choose(_sentences(category), rng), category))
     return _within(sentences, MAX_OPENING)
 
 
@@ -128,7 +132,7 @@ def _bullets(facts: Facts, told: list[Attribute], rng: np.random.Generator) -> t
         lines.append(Attribute("details", "on request"))
     if rng.random() < 0.3:  # else in the order of the facts, which is easier to follow
         lines = [lines[at] for at in rng.permutation(len(lines)).tolist()]
-    parts = [_fill(_choose(_bullet_forms(each.name), rng), each) for each in lines]
+    parts = [_fill(_choose(_bullet_forms(each), rng), each) for each in lines]
     return _packed(parts, _choose(phrases.JOINTS, rng))
 
 

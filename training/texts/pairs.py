@@ -14,6 +14,7 @@ from training.texts.shelves import Shelf
 _INVENTED_SHARE = 0.5  # of catalogue products: a specification that nobody has seen
 _RENAMED_SHARE = 0.3  # of catalogue products: a title and a brand that nobody has seen
 _KEYWORD_SHARE, _FAULT_SHARE, _REAL_OPENING_SHARE = 0.25, 0.1, 0.5
+_UNTITLED_SHARE = 0.5  # of short pairs
 _MAX_INVENTED = 12
 _MAX_KEYWORDS = 2
 _FAULTS = (
@@ -43,6 +44,19 @@ def draw_pair(shelf: Shelf, rng: np.random.Generator) -> Pair:
     real = bool(shelf.opening) and not keywords and rng.random() < _REAL_OPENING_SHARE
     page = write_page(facts, rng, keywords, shelf.opening if real else "")
     return Pair(page_prompt(facts, keywords, faults).text, page.to_json(), facts)
+
+
+def draw_short_pair(shelf: Shelf, most: int, rng: np.random.Generator) -> Pair:
+    """The same of at most `most` attributes, and of half of them without a title."""
+    attributes = list(shelf.facts.attributes)
+    if shelf.source == "catalogue" and rng.random() < _INVENTED_SHARE:
+        attributes = invent_attributes(most, rng)
+    count = int(rng.integers(1, most + 1))
+    kept = tuple(attributes[at] for at in rng.permutation(len(attributes))[:count].tolist())
+    facts = replace(shelf.facts, attributes=kept)
+    if rng.random() < _UNTITLED_SHARE:
+        facts = replace(facts, title="", category="", brand="")
+    return plain_pair(facts, write_page(facts, rng))
 
 
 def plain_pair(facts: Facts, page: Page) -> Pair:

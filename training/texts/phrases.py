@@ -88,6 +88,10 @@ BULLETS: dict[str, tuple[str, ...]] = {
     "category": ("Category: {v}", "From our {v}"),
 }
 GENERIC_BULLETS = ("{N}: {v}", "{N} – {v}", "{v} ({n})", "{N} is {v}")
+# Of what is either there or not, "alarm clock: no": "no (alarm clock)" would be nobody's English.
+YES_OR_NO = frozenset(("yes", "no"))
+YES_OR_NO_SENTENCES = ("{N}: {v}.", "The {n}: {v}.", "For {n} we note {v}.")
+YES_OR_NO_BULLETS = ("{N}: {v}", "{N} – {v}")
 JOINTS = ("; ", " · ", ", ")
 
 MATCHES = ("goes with", "compatible with", "suitable for", "compatible models")  # attribute names

@@ -17,7 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shop.catalogue import SPECIFICATION
+from shop.descriptions.draft import Draft
 from shop.descriptions.facts import Attribute, Facts, facts_of
+from shop.descriptions.style import StyleGuide
+from shop.descriptions.validators import Measured, check
 from training.texts.grammar import MAX_OPENING, plain
 
 _SPECIFIED = {"uniq_id", "product_name", "product_category_tree", "brand", "description"}
@@ -28,6 +31,7 @@ _HELD_OUT_PARTS = 5  # a fifth of the products, by a hash of their id
 _MAX_SPECIFICATION = 20_000  # characters; a longer one is no specification
 _UNKNOWN = {"NA", "N/A", "None", "-"}  # what suppliers write where they know nothing
 _MIN_SENTENCE, _MAX_SENTENCE = 20, 300
+_STYLE, _FINE = StyleGuide(), Measured(grade=6.0, language="en")  # facts alone are looked at
 _SIZE = re.compile(
     r"(?<![\w/.-])(\d+(?:\.\d+)?)[ -]?(oz|inch|mm|cm|ml|kg|lb|ft|yd|watt|volt)\b", re.I
 )
@@ -39,7 +43,7 @@ _PLAIN_WORDS = """
     also one set out up if so not but when while which who what where into over very use used
     features feature key specifications general details perfect great
 """
-_MAY_STAND_ALONE = frozenset(_PLAIN_WORDS.split())
+MAY_STAND_ALONE = frozenset(_PLAIN_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def is_grounded(sentence: str, facts: Facts) -> bool:
     """Whether every word that is not a plain one, and every number, stands in the facts."""
     known = set(_WORD.findall(" ".join(f"{a.name} {a.text}" for a in facts.lines).lower()))
     words = _WORD.findall(sentence.lower())
-    return bool(words) and all(word in known or word in _MAY_STAND_ALONE for word in words)
+    return bool(words) and all(word in known or word in MAY_STAND_ALONE for word in words)
 
 
 def _shelved(products: Iterator[tuple[Facts, str]], source: str) -> Iterator[Shelf]:
@@ -164,6 +168,8 @@ def _grounded_opening(description: str, facts: Facts) -> str:
         sentence = plain(raw)
         if not _MIN_SENTENCE <= len(sentence) <= _MAX_SENTENCE or not sentence.endswith("."):
             continue
-        if len(kept) + len(sentence) < MAX_OPENING and is_grounded(sentence, facts):
+        if len(kept) + len(sentence) >= MAX_OPENING or not is_grounded(sentence, facts):
+            continue
+        if not check(Draft(sentence, (), ""), facts, _STYLE, _FINE).is_blocked:
             kept = f"{kept} {sentence}".strip()
     return kept
