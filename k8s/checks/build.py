@@ -20,7 +20,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "incremental-upgrade": ("shop-external", "incremental-upgrade"),
     "release-image": ("shop-external", "release-image"),
     "release-s3": ("shop-external", "release-s3"),
-    "vllm": ("shop-external", "vllm"),
+    "postgres": ("shop-external", "postgres-external", "descriptions", "writer", "console"),
 }
 
 Manifest = dict[str, Any]
