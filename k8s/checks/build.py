@@ -24,6 +24,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 
 Manifest = dict[str, Any]
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
 
 
 class BuildFailed(Exception):
@@ -45,7 +46,7 @@ def build(folder: Path) -> list[Manifest]:
     )
     if done.returncode:
         raise BuildFailed(f"{folder.name}: {done.stderr.strip()}")
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return [each for each in yaml.load_all(done.stdout, Loader=_LOADER) if each]
 
 
 def build_overlay(name: str) -> list[Manifest]:

@@ -2,6 +2,7 @@
 what they say is so: addresses lead to services, ports are opened, files are there.
 """
 
+import functools
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -268,9 +269,13 @@ def _names(cluster: Cluster, reader: Reader, settings: Any) -> Iterator[Finding]
 def _application(cluster: Cluster, pods: Pods) -> tuple[str, str]:
     """Import path and settings file of the application that a Ray cluster runs."""
     owner = next(each for each in cluster.of("RayService") if where(each) == pods.of)
+    return _named(owner["spec"]["serveConfigV2"])
+
+
+@functools.cache  # read for every reader of every check
+def _named(config: str) -> tuple[str, str]:
     try:
-        config = yaml.safe_load(owner["spec"]["serveConfigV2"])
-        application = config["applications"][0]
+        application = yaml.safe_load(config)["applications"][0]
         return application["import_path"], application["args"]["settings"]
     except (yaml.YAMLError, KeyError, TypeError, IndexError):
         return "", ""

@@ -495,7 +495,7 @@ MISTAKES: dict[str, tuple[str, Plant]] = {
     "a migration with an argument that is none": (
         "arguments",
         lambda c: _texts_pod(c)["initContainers"][0]["command"].__setitem__(
-            2, _texts_pod(c)["initContainers"][0]["command"][2].replace("--wait-s", "--wait") + "s"
+            2, _texts_pod(c)["initContainers"][0]["command"][2].replace("--wait-s", "--patience")
         ),
     ),
     "a variable that is no setting": (
