@@ -32,7 +32,7 @@ def write_shop(folder: Path) -> None:
         "cost_minor": 5_000,
     }
     pq.write_table(pa.Table.from_pylist([product]), folder / "products.parquet")
-    events = pa.table({"product_id": [facts.product_id], "kind": ["click"]})
+    events = pa.table({"product_id": [facts.product_id], "type": ["click"]})
     pq.write_table(events, folder / "events.parquet")
     lines = [
         {"product_id": facts.product_id, "name": a.name, "value": a.value, "unit": a.unit}

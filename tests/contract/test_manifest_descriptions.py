@@ -82,11 +82,11 @@ def test_the_descriptions_of_the_manifest_serve_from_their_own_config(short_fold
         over = _variables(place, short_folder / "shop", postgres.address, writer)
         _migrate(described, short_folder, over)
         with (
-            running(described, place, over, f"texts.{time.time_ns()}"),
+            running(described, place, over, f"texts.{time.time_ns()}") as process,
             grpc.insecure_channel(place.address) as channel,
         ):
-            log = place.state_dir / "cluster.log"
-            assert _becomes(lambda: _is_serving(channel)), log.read_text()[-3000:]
+            assert _becomes(lambda: _is_serving(channel) or process.poll() is not None)
+            assert process.poll() is None, _said(place)
             stub = rpc.DescriptionsStub(channel)
             ask = pb.GetDescriptionRequest(product_id="P1")
             with pytest.raises(grpc.RpcError) as stranger:
@@ -123,6 +123,11 @@ def _migrate(described: Described, folder: Path, over: dict[str, str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "postgres store" in done.stdout
+
+
+def _said(place: Place) -> str:
+    logs = [place.state_dir / "cluster.log", place.state_dir / "logs" / "descriptions.jsonl"]
+    return "\n".join(log.read_text()[-3000:] for log in logs if log.exists())
 
 
 def _page(place: Place) -> str:
