@@ -2,8 +2,9 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import grpc
 import grpc.aio
@@ -17,6 +18,7 @@ CHANNEL_OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # a machine's proxy must not stand before its own door
 )
 _READY_S = 20.0
+_SERVICE_CONFIG = Path(__file__).resolve().parents[1] / "serving" / "proto" / "service_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,11 @@ class BatchReply:
 class GrpcDoor:
     """`vitrine.v1.Recommendations` over several connections: one would reach one replica only."""
 
+    options: ClassVar[tuple[tuple[str, int | str], ...]] = CHANNEL_OPTIONS
+
     def __init__(self, address: str, channels: int) -> None:
         self._channels = [
-            grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) for _ in range(channels)
+            grpc.aio.insecure_channel(address, options=self.options) for _ in range(channels)
         ]
         self._one = [each.unary_unary(f"{SERVICE}/Recommend") for each in self._channels]
         self._many = [each.unary_stream(f"{SERVICE}/RecommendMany") for each in self._channels]
@@ -155,3 +159,9 @@ class GrpcDoor:
         except grpc.aio.AioRpcError:
             return False
         return True
+
+
+class RetryingDoor(GrpcDoor):
+    """The same for a client that asks again by rule, by `serving/proto/service_config.json`."""
+
+    options = (*CHANNEL_OPTIONS, ("grpc.service_config", _SERVICE_CONFIG.read_text()))

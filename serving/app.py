@@ -39,6 +39,7 @@ from serving.rulebooks import check_start
 from serving.scratch import scratch_folder
 from serving.settings import DoorSettings, Settings
 from serving.settings_reader import load_settings
+from serving.sharding import check_shards
 from serving.stack.folder import StateFolder
 from serving.stack.ports import free_port, is_free
 from serving.stack.profile import visible_gpus
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_to_stderr(settings.log_level)
         check_certificates(settings.door)
         check_callers(settings.door)
+        check_shards(settings)
         _check_release(settings)
         check_start(settings)
         serve(

@@ -32,6 +32,8 @@ SCOPE_OF_METHOD: Mapping[str, Scope] = {
     "/vitrine.v1.Recommendations/SuggestPrice": Scope.MERCHANDISER,
     "/vitrine.v1.Descriptions/GetDescription": Scope.SHOP,
     "/vitrine.v1.Descriptions/GenerateDescription": Scope.MERCHANDISER,
+    "/vitrine.v1.Descriptions/GetPhoto": Scope.SHOP,
+    "/vitrine.v1.Descriptions/SubmitPage": Scope.MERCHANDISER,
     "/vitrine.v1.Descriptions/ListReviews": Scope.MERCHANDISER,
     "/vitrine.v1.Descriptions/Approve": Scope.MERCHANDISER,
     "/vitrine.v1.Descriptions/Edit": Scope.MERCHANDISER,

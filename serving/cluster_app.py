@@ -14,6 +14,7 @@ from serving.caller_check import check_callers
 from serving.deployments import DoorGateway, gateway_application
 from serving.settings import DoorSettings, Settings
 from serving.settings_reader import load_settings
+from serving.sharding import check_shards
 from serving.tls import check_certificates
 from shop.errors import SettingsRejected
 
@@ -65,6 +66,7 @@ def cluster_settings(file: Path) -> Settings:
             f"door.kind = {settings.door.kind!r}: must be 'direct' in a cluster, whose Gateway"
             " stands in front of all pods"
         )
+    check_shards(settings)
     # A replica runs in a folder of its own: who may call is read from where the settings say.
     door = dataclasses.replace(
         settings.door,

@@ -216,7 +216,11 @@ def _shown(reply: _Reply, *, explained: bool) -> Group:
         parts.extend(_not_in_it(reply))
     else:
         parts.extend(_about_the_filter(reply))
-    losses = (f"degraded: {loss.stage} {loss.reason}" for loss in reply.degraded)
+    losses = (
+        f"degraded: {loss.stage} {loss.reason}"
+        + (f" ({loss.searched_share:.0%} searched)" if loss.searched_share else "")
+        for loss in reply.degraded
+    )
     parts.extend(Text(loss, "yellow") for loss in losses)
     stages = "  ".join(
         f"{name} {reply.stage_ms[name]:.1f}" for name in Stage.ordered(reply.stage_ms)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
@@ -18,23 +18,37 @@ from rich.text import Text
 
 from serving.client_calls import authorized, channel_options, our_errors
 from serving.command import add_door_arguments, tls_of, token_of
+from serving.page_arguments import (
+    add_brief,
+    add_kind,
+    brief_of,
+    configure_submit,
+    kind_name,
+    page_text,
+    submitted,
+)
 from serving.proto import descriptions_pb2 as pb
 from serving.proto import descriptions_pb2_grpc as rpc
 from serving.stack.folder import StateFolder
-from shop.errors import InvalidRequest, NotFound
+from shop.errors import NotFound
 
 _TIMEOUT_S = 5.0
+_READING_S = 30.0  # a spam filter reads a letter for some seconds
 _WRITING_S = 120.0  # three attempts of a large model on a CPU
 _PIPE_WIDTH = 140
 
 
 def configure_describe(parser: argparse.ArgumentParser) -> None:
     """Arguments of `vitrine describe`."""
-    parser.add_argument("product", metavar="PRODUCT", help="product id")
+    parser.add_argument(
+        "product", metavar="PRODUCT", help="product id; with --kind a campaign's or a category's"
+    )
     parser.add_argument(
         "--again", action="store_true", help="write a new version even if one is published"
     )
     parser.add_argument("--seed", type=int, help="equal seeds ask for equal texts")
+    add_kind(parser)
+    add_brief(parser)
     _add_common(parser)
 
 
@@ -43,6 +57,7 @@ def configure_review(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="what waits, the greatest impact first")
     listed.add_argument("-n", type=int, default=20, metavar="N", help="1 to 100, default 20")
+    add_kind(listed, "those of this kind alone")
     for name, what in (
         ("approve", "publish a version that waits"),
         ("edit", "publish your own text instead"),
@@ -53,7 +68,7 @@ def configure_review(parser: argparse.ArgumentParser) -> None:
         if name == "edit":
             action.add_argument(
                 "--text", type=Path, required=True, metavar="FILE",
-                help="JSON with opening, bullets and close",
+                help="JSON with opening, bullets, close; title and summary, if it has them",
             )  # fmt: skip
         if name == "reject":
             action.add_argument("--reason", default="", help="kept with the decision")
@@ -62,6 +77,9 @@ def configure_review(parser: argparse.ArgumentParser) -> None:
     back.add_argument("version", nargs="?", default="", help="default: what was shown before")
     versions = actions.add_parser("versions", help="every version and decision of a product")
     versions.add_argument("product", metavar="PRODUCT", help="product id")
+    for each in (back, versions):
+        add_kind(each)
+    configure_submit(actions.add_parser("submit", help="hand in a text that was written elsewhere"))
     for each in actions.choices.values():
         _add_common(each)
         # As behind every other command; the parser above has it too, with the default.
@@ -89,13 +107,13 @@ def run_review(arguments: argparse.Namespace) -> int:
     with _stub(arguments) as stub:
         if arguments.action == "list":
             found = stub.ListReviews(
-                pb.ListReviewsRequest(page_size=arguments.n),
+                pb.ListReviewsRequest(page_size=arguments.n, kind=arguments.kind),
                 timeout=_TIMEOUT_S,
                 metadata=_token(arguments),
             )
             _print(arguments, found, lambda console: console.print(_queue(found)))
         elif arguments.action == "versions":
-            request = pb.ListVersionsRequest(product_id=arguments.product)
+            request = pb.ListVersionsRequest(product_id=arguments.product, kind=arguments.kind)
             kept = stub.ListVersions(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
             _print(arguments, kept, lambda console: console.print(_history(kept)))
         else:
@@ -117,12 +135,18 @@ def _decide(stub: rpc.DescriptionsStub, arguments: argparse.Namespace) -> pb.Dec
             )
             decided = stub.Reject(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
         case "edit":
-            text = _page_text(arguments.text)
+            text = page_text(arguments.text)
             request = pb.EditRequest(version_id=arguments.version, actor=actor, text=text)
             decided = stub.Edit(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
+        case "submit":
+            request = submitted(arguments, page_text(arguments.text))
+            decided = stub.SubmitPage(request, timeout=_READING_S, metadata=_token(arguments))
         case _:
             request = pb.RollbackRequest(
-                product_id=arguments.product, version_id=arguments.version, actor=actor
+                product_id=arguments.product,
+                version_id=arguments.version,
+                actor=actor,
+                kind=arguments.kind,
             )
             decided = stub.Rollback(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
     reply: pb.DecisionResponse = decided
@@ -165,7 +189,9 @@ def _running_door(state_dir: Path) -> str:
 def _published(
     stub: rpc.DescriptionsStub, arguments: argparse.Namespace
 ) -> pb.DescriptionVersion | None:
-    request = pb.GetDescriptionRequest(product_id=arguments.product, with_claims=True)
+    request = pb.GetDescriptionRequest(
+        product_id=arguments.product, with_claims=True, kind=arguments.kind
+    )
     try:
         reply = stub.GetDescription(request, timeout=_TIMEOUT_S, metadata=_token(arguments))
     except grpc.RpcError as error:
@@ -178,7 +204,11 @@ def _published(
 
 def _written(stub: rpc.DescriptionsStub, arguments: argparse.Namespace) -> pb.DescriptionVersion:
     request = pb.GenerateDescriptionRequest(
-        product_id=arguments.product, actor=arguments.actor, seed=arguments.seed
+        product_id=arguments.product,
+        actor=arguments.actor,
+        seed=arguments.seed,
+        kind=arguments.kind,
+        brief=brief_of(arguments),
     )
     finished = pb.DescriptionVersion()
     for step in stub.GenerateDescription(request, timeout=_WRITING_S, metadata=_token(arguments)):
@@ -196,15 +226,6 @@ def _written(stub: rpc.DescriptionsStub, arguments: argparse.Namespace) -> pb.De
     return finished
 
 
-def _page_text(file: Path) -> pb.PageText:
-    try:
-        return ParseDict(json.loads(file.read_text()), pb.PageText())
-    except OSError as error:
-        raise NotFound(f"{file}: {error.strerror}") from error
-    except (ValueError, ParseError) as error:
-        raise InvalidRequest("text", f"{file} is no JSON of opening, bullets, close") from error
-
-
 def _print(arguments: argparse.Namespace, reply: Message, show: Callable[[Console], Any]) -> None:
     if arguments.json:
         shown = MessageToDict(reply, preserving_proto_field_name=True)
@@ -218,6 +239,9 @@ def _print(arguments: argparse.Namespace, reply: Message, show: Callable[[Consol
 
 def _show(console: Console, version: pb.DescriptionVersion) -> None:
     """Texts are shown as texts: no markup of theirs is obeyed."""
+    for head in (version.text.title, version.text.summary):
+        if head:
+            console.print(Text(head, "bold"))
     console.print(Text(version.text.opening))
     for bullet in version.text.bullets:
         console.print(Text(f"  • {bullet}"))
@@ -231,17 +255,20 @@ def _show(console: Console, version: pb.DescriptionVersion) -> None:
             "cyan",
         )
     )
+    for measure in version.measures:
+        console.print(Text(f"{measure.name}: {measure.value:.2f}", "cyan"))
     for fault in version.faults:
         console.print(Text(f"{fault.kind}: {fault.text} {fault.reason}", "yellow"))
 
 
 def _queue(found: pb.ListReviewsResponse) -> Table:
     table = Table(title=f"{found.waiting} wait", title_justify="left")
-    for name in ("product", "version", "impact", "confidence", "opening"):
+    for name in ("kind", "product", "version", "impact", "confidence", "opening"):
         table.add_column(name, no_wrap=name != "opening")
     for entry in found.entries:
         version = entry.version
         table.add_row(
+            kind_name(version.kind),
             Text(version.product_id),
             version.version_id,
             f"{entry.impact:,.0f}",

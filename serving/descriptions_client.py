@@ -18,6 +18,10 @@ from serving.client_calls import (
 from serving.proto import descriptions_pb2 as pb
 from serving.proto import descriptions_pb2_grpc as rpc
 
+Kind = pb.PageKind
+_ANY = pb.PAGE_KIND_UNSPECIFIED
+_READING_S = 30.0  # a spam filter reads a letter for some seconds
+
 
 class AsyncDescriptionsClient:
     """Asks one door. Calls raise errors of `shop.errors`. Make it inside the running loop."""
@@ -52,23 +56,55 @@ class AsyncDescriptionsClient:
     ) -> None:
         await self._channel.close(None)
 
-    async def reviews(self, *, page_size: int = 0, page_token: str = "") -> pb.ListReviewsResponse:
-        """What waits for a person, the greatest impact first."""
-        ask = pb.ListReviewsRequest(page_size=page_size, page_token=page_token)
+    async def reviews(
+        self, *, page_size: int = 0, page_token: str = "", kind: Kind = _ANY
+    ) -> pb.ListReviewsResponse:
+        """What waits for a person, the greatest impact first; of one kind of page or of all."""
+        ask = pb.ListReviewsRequest(page_size=page_size, page_token=page_token, kind=kind)
         with our_errors(self.address):
             found: pb.ListReviewsResponse = await self._door.ListReviews(
                 ask, timeout=self._timeout_s, metadata=self._metadata
             )
         return found
 
-    async def versions(self, product_id: str) -> pb.ListVersionsResponse:
-        """Every version and decision of a product, the newest first."""
-        ask = pb.ListVersionsRequest(product_id=product_id)
+    async def versions(self, product_id: str, kind: Kind = _ANY) -> pb.ListVersionsResponse:
+        """Every version and decision of a page, the newest first; a product's by default."""
+        ask = pb.ListVersionsRequest(product_id=product_id, kind=kind)
         with our_errors(self.address):
             found: pb.ListVersionsResponse = await self._door.ListVersions(
                 ask, timeout=self._timeout_s, metadata=self._metadata
             )
         return found
+
+    async def generate(
+        self, product_id: str, *, actor: str, kind: Kind = _ANY, timeout_s: float = 120.0
+    ) -> pb.DescriptionVersion:
+        """Has a new version written and waits for its end. Leaving stops the writing."""
+        ask = pb.GenerateDescriptionRequest(product_id=product_id, actor=actor, kind=kind)
+        finished = pb.DescriptionVersion()
+        with our_errors(self.address):
+            steps = self._door.GenerateDescription(ask, timeout=timeout_s, metadata=self._metadata)
+            async for step in steps:
+                if step.HasField("finished"):
+                    finished = step.finished
+        return finished
+
+    async def submit(self, page: pb.SubmitPageRequest) -> pb.DescriptionVersion:
+        """Hands in a text that was written elsewhere."""
+        with our_errors(self.address):
+            made: pb.DecisionResponse = await self._door.SubmitPage(
+                page, timeout=max(self._timeout_s, _READING_S), metadata=self._metadata
+            )
+        return made.version
+
+    async def photo(self, photo: str) -> bytes:
+        """A photo's JPEG file. Raises NotFound."""
+        ask = pb.GetPhotoRequest(photo=photo)
+        with our_errors(self.address):
+            found: pb.GetPhotoResponse = await self._door.GetPhoto(
+                ask, timeout=self._timeout_s, metadata=self._metadata
+            )
+        return bytes(found.jpeg)
 
     async def approve(self, version_id: str, *, actor: str) -> pb.DescriptionVersion:
         """Publishes a version that waits."""
@@ -100,10 +136,12 @@ class AsyncDescriptionsClient:
         return made.version
 
     async def roll_back(
-        self, product_id: str, version_id: str, *, actor: str
+        self, product_id: str, version_id: str, *, actor: str, kind: Kind = _ANY
     ) -> pb.DescriptionVersion:
         """Publishes an earlier version again; "" means the one that was shown before."""
-        ask = pb.RollbackRequest(product_id=product_id, version_id=version_id, actor=actor)
+        ask = pb.RollbackRequest(
+            product_id=product_id, version_id=version_id, actor=actor, kind=kind
+        )
         with our_errors(self.address):
             made: pb.DecisionResponse = await self._door.Rollback(
                 ask, timeout=self._timeout_s, metadata=self._metadata

@@ -8,9 +8,22 @@ from serving.field_checks import MAX_ID_BYTES, FieldChecks
 from serving.proto import descriptions_pb2 as pb
 from shop.descriptions.claims import FactIndex, claims_in
 from shop.descriptions.draft import MAX_TEXT_LENGTH, Draft
+from shop.descriptions.facts import Attribute
 from shop.descriptions.faults import Fault
+from shop.descriptions.page_facts import MAX_CAMPAIGN_PRODUCTS, MAX_STATED, Brief
+from shop.descriptions.pages import HEADED, PageKind
+from shop.errors import InvalidRequest
 
 MAX_REVIEWS = 100
+_MAX_TITLE_BYTES, _MAX_SUMMARY_BYTES = 400, 1_200
+_KINDS = {
+    pb.PAGE_KIND_UNSPECIFIED: PageKind.PRODUCT,
+    pb.PAGE_PRODUCT: PageKind.PRODUCT,
+    pb.PAGE_CAMPAIGN: PageKind.CAMPAIGN,
+    pb.PAGE_CATEGORY: PageKind.CATEGORY,
+    pb.PAGE_PHOTO: PageKind.PHOTO,
+}
+_KIND_CODES = {kind: code for code, kind in _KINDS.items()}
 _MAX_REASON_BYTES = 1_000
 _MAX_BULLETS = 20
 _STATES = {
@@ -42,9 +55,40 @@ def reason_of(value: str) -> str:
     return value
 
 
-def draft_of(text: pb.PageText) -> Draft:
-    """A person's text. Raises InvalidRequest, naming the parts that are wrong."""
+def kind_of(code: "pb.PageKind") -> PageKind:
+    """What a page is; a product's if it was not said. Raises InvalidRequest."""
+    kind = _KINDS.get(code)
+    if kind is None:
+        raise InvalidRequest("kind", f"is {code}, must be one of {', '.join(pb.PageKind.keys())}")
+    return kind
+
+
+def brief_of(brief: pb.CampaignBrief, kind: PageKind) -> Brief:
+    """What a campaign is about. Raises InvalidRequest, also where another page has one."""
     checks = FieldChecks()
+    product_ids = checks.ids("brief.product_ids", brief.product_ids, MAX_CAMPAIGN_PRODUCTS)
+    checks.count("brief.stated", len(brief.stated), MAX_STATED)
+    if kind is not PageKind.CAMPAIGN and (brief.product_ids or brief.stated):
+        checks.add("brief", "is for campaigns alone")
+    if kind is PageKind.CAMPAIGN and not (brief.product_ids or brief.stated):
+        checks.add("brief", "is empty; name products, or state what the letter may say")
+    for at, fact in enumerate(brief.stated[:MAX_STATED]):
+        checks.text(f"brief.stated[{at}].name", fact.name, MAX_ID_BYTES, required=True)
+        checks.text(f"brief.stated[{at}].value", fact.value, _MAX_REASON_BYTES, required=True)
+        checks.text(f"brief.stated[{at}].unit", fact.unit, MAX_ID_BYTES)
+    checks.raise_if_any()
+    stated = tuple(Attribute(each.name, each.value, each.unit) for each in brief.stated)
+    return Brief(tuple(dict.fromkeys(product_ids)), stated)
+
+
+def draft_of(text: pb.PageText, kind: PageKind | None = None) -> Draft:
+    """A text from outside. Raises InvalidRequest, naming the parts that are wrong.
+
+    `kind` says which parts it must have, where that is known.
+    """
+    checks = FieldChecks()
+    checks.text("text.title", text.title, _MAX_TITLE_BYTES, required=kind in HEADED)
+    checks.text("text.summary", text.summary, _MAX_SUMMARY_BYTES)
     checks.text("text.opening", text.opening, MAX_TEXT_LENGTH, required=True)
     checks.text("text.close", text.close, MAX_TEXT_LENGTH)
     checks.count("text.bullets", len(text.bullets), _MAX_BULLETS)
@@ -52,7 +96,8 @@ def draft_of(text: pb.PageText) -> Draft:
         checks.text(f"text.bullets[{at}]", bullet, MAX_TEXT_LENGTH, required=True)
     checks.raise_if_any()
     bullets = tuple(each.strip() for each in text.bullets)
-    return Draft(text.opening.strip(), bullets, text.close.strip())
+    heads = text.title.strip(), text.summary.strip()
+    return Draft(text.opening.strip(), bullets, text.close.strip(), *heads)
 
 
 def encode_version(kept: Kept, *, with_claims: bool = False) -> pb.DescriptionVersion:
@@ -83,6 +128,9 @@ def encode_version(kept: Kept, *, with_claims: bool = False) -> pb.DescriptionVe
         created_ms=version.created_ms,
         attempts=version.attempts,
         claims=_claims(kept) if with_claims else (),
+        kind=_KIND_CODES[version.kind],
+        photo=version.photo,
+        measures=[pb.PageMeasure(name=each.name, value=each.value) for each in version.measures],
     )
 
 
@@ -101,7 +149,7 @@ def encode_review(kept: Kept) -> pb.ReviewEntry:
 def encode_history(
     versions: Sequence[Kept], decisions: Sequence[Decision]
 ) -> pb.ListVersionsResponse:
-    """Everything that is kept of one product."""
+    """Everything that is kept of one page."""
     return pb.ListVersionsResponse(
         versions=[encode_version(kept) for kept in versions],
         decisions=[
@@ -135,7 +183,13 @@ def encode_progress(step: Written | Judged | Kept) -> pb.GenerateDescriptionResp
 
 
 def _page(draft: Draft) -> pb.PageText:
-    return pb.PageText(opening=draft.opening, bullets=draft.bullets, close=draft.close)
+    return pb.PageText(
+        opening=draft.opening,
+        bullets=draft.bullets,
+        close=draft.close,
+        title=draft.title,
+        summary=draft.summary,
+    )
 
 
 def _fault(fault: Fault) -> pb.TextFault:

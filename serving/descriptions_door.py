@@ -21,16 +21,18 @@ from serving.adapters.writer_service import WriterService
 from serving.arrival import this_caller
 from serving.audit import AuditLog
 from serving.deployments import listen_on
-from serving.describe.pipeline import Wish
+from serving.describe.call import Wish
 from serving.describe.versions import Kept
 from serving.descriptions_codec import (
     MAX_REVIEWS,
     actor_of,
+    brief_of,
     draft_of,
     encode_history,
     encode_progress,
     encode_review,
     encode_version,
+    kind_of,
     reason_of,
     required_id,
 )
@@ -44,6 +46,7 @@ from serving.proto import descriptions_pb2_grpc as rpc
 from serving.refusal import refusal_of, refuse
 from serving.settings import Settings
 from serving.tls import server_credentials
+from shop.descriptions.pages import PageKind
 from shop.errors import InvalidRequest, VitrineError
 
 logger = logging.getLogger(__name__)
@@ -70,7 +73,8 @@ class Descriptions:
     ) -> pb.GetDescriptionResponse:
         """The published text; needs no language model."""
         with self._answering("GetDescription", grpc_context):
-            kept = await self._service.published(required_id("product_id", request.product_id))
+            page_id, kind = required_id("product_id", request.product_id), kind_of(request.kind)
+            kept = await self._service.published(page_id, kind)
             shown = encode_version(kept, with_claims=request.with_claims)
             return pb.GetDescriptionResponse(version=shown)
         return pb.GetDescriptionResponse()
@@ -87,6 +91,31 @@ class Descriptions:
             finally:  # whoever leaves wants no more written
                 await steps.aclose()
 
+    async def SubmitPage(
+        self, request: pb.SubmitPageRequest, grpc_context: Any
+    ) -> pb.DecisionResponse:
+        """Takes in a text that was written elsewhere."""
+        with self._answering("SubmitPage", grpc_context):
+            kind = kind_of(request.kind)
+            page_id = required_id("product_id", request.product_id)
+            model = required_id("model", request.model) if request.model else ""
+            draft, brief = draft_of(request.text, kind), brief_of(request.brief, kind)
+            wish = Wish(page_id, _actor(request.actor), 0, None, kind, brief)
+            if kind is PageKind.PHOTO or request.photo:
+                if kind is not PageKind.PHOTO or model:
+                    field = "model" if kind is PageKind.PHOTO else "photo"
+                    raise InvalidRequest(field, "does not go with this kind of page")
+                return _decided(await self._service.submit_photo(wish, draft, request.photo))
+            return _decided(await self._service.submit(wish, draft, model))
+        return pb.DecisionResponse()
+
+    async def GetPhoto(self, request: pb.GetPhotoRequest, grpc_context: Any) -> pb.GetPhotoResponse:
+        """A photo's file."""
+        with self._answering("GetPhoto", grpc_context):
+            digest = required_id("photo", request.photo)
+            return pb.GetPhotoResponse(jpeg=await self._service.photos.content(digest))
+        return pb.GetPhotoResponse()
+
     async def ListReviews(
         self, request: pb.ListReviewsRequest, grpc_context: Any
     ) -> pb.ListReviewsResponse:
@@ -96,7 +125,8 @@ class Descriptions:
             if not 1 <= limit <= MAX_REVIEWS:
                 raise InvalidRequest("page_size", f"is {limit}, must be 1 to {MAX_REVIEWS}")
             after = request.page_token or None
-            kept, waiting = await self._service.reviews(limit=limit, after=after)
+            kind = kind_of(request.kind) if request.kind else None
+            kept, waiting = await self._service.reviews(limit=limit, after=after, kind=kind)
             following = kept[-1].version.version_id if len(kept) == limit else ""
             return pb.ListReviewsResponse(
                 entries=[encode_review(each) for each in kept],
@@ -131,19 +161,18 @@ class Descriptions:
     async def ListVersions(
         self, request: pb.ListVersionsRequest, grpc_context: Any
     ) -> pb.ListVersionsResponse:
-        """Every version and decision of a product."""
+        """Every version and decision of a page."""
         with self._answering("ListVersions", grpc_context):
-            product_id = required_id("product_id", request.product_id)
-            return encode_history(*await self._service.store.history(product_id))
+            page_id, kind = required_id("product_id", request.product_id), kind_of(request.kind)
+            return encode_history(*await self._service.store.history(page_id, kind))
         return pb.ListVersionsResponse()
 
     async def Rollback(self, request: pb.RollbackRequest, grpc_context: Any) -> pb.DecisionResponse:
         """Publishes an earlier version again."""
         with self._answering("Rollback", grpc_context):
-            product_id, actor = required_id("product_id", request.product_id), request.actor
-            return _decided(
-                await self._service.rollback(product_id, request.version_id, _actor(actor))
-            )
+            page_id, actor = required_id("product_id", request.product_id), _actor(request.actor)
+            kind = kind_of(request.kind)
+            return _decided(await self._service.rollback(page_id, request.version_id, actor, kind))
         return pb.DecisionResponse()
 
 
@@ -233,8 +262,8 @@ def _wish(request: pb.GenerateDescriptionRequest) -> Wish:
     if not 0 <= seed <= _MAX_SEED:
         raise InvalidRequest("seed", f"is {seed}, must be 0 to {_MAX_SEED}")
     adapter = required_id("adapter", request.adapter) if request.adapter else None
-    product_id = required_id("product_id", request.product_id)
-    return Wish(product_id, _actor(request.actor), seed, adapter)
+    page_id, kind = required_id("product_id", request.product_id), kind_of(request.kind)
+    return Wish(page_id, _actor(request.actor), seed, adapter, kind, brief_of(request.brief, kind))
 
 
 def _decided(kept: Kept) -> pb.DecisionResponse:

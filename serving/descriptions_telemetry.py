@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0
 METHODS = (
     *("GetDescription", "GenerateDescription", "ListReviews", "Approve", "Edit", "Reject"),
-    *("ListVersions", "Rollback"),
+    *("ListVersions", "Rollback", "SubmitPage", "GetPhoto"),
 )
 
 

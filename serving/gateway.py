@@ -248,6 +248,7 @@ class Gateway:
             service.tables.catalogue,
             service.token_key,
             attribution_ttl_ms=service.deps.settings.attribution_ttl_ms,
+            texts=service.texts,
         )
 
     async def _one_of_many(

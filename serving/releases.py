@@ -24,6 +24,8 @@ from serving.adapters.release_files import (
     verify_release,
 )
 from serving.adapters.release_search import ReleaseSearch, load_search
+from serving.adapters.shard_wire import IndexName
+from serving.adapters.shards import ShardedIndex
 from serving.adapters.triton import TritonModels
 from serving.recommend.cache import RankingCache
 from serving.recommend.call import Deps
@@ -33,14 +35,18 @@ from serving.recommend.lookups import OfferCache
 from serving.recommend.ports import ImpressionLog, LoadedRelease, ReleaseTables
 from serving.recommend.surroundings import Surroundings
 from serving.settings import Settings
+from serving.sharding import open_shards, until_held
 from shop.errors import DependencyError, NotFound, ReleaseRejected
-from shop.release import HISTORIES_FILE
+from shop.release import HISTORIES_FILE, Manifest
+from shop.tensors import TEXT_VECTOR_SIZE
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0  # one small read; a rollback shows within a second
 _TAKE_IN_EVERY_S = 5.0  # histories that were down, or came back empty; one look at a mark
 _FINISH_WITHIN_S = 30.0  # for calls that began with the release before; ours take 0.1 s
+
+_Index = FaissIndex | GpuIndex | ShardedIndex
 
 
 class Releases:
@@ -61,6 +67,8 @@ class Releases:
         self._log = log
         self._surroundings = surroundings
         self._cache = cache
+        self._shards = open_shards(settings, key)  # None: the index is loaded here
+        self._served = ""
         self._seen = ""  # what CURRENT named when it was last acted upon
         self._serving = AsyncExitStack()
         self._next = AsyncExitStack()
@@ -73,10 +81,12 @@ class Releases:
         await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._next.aclose()
         await self._serving.aclose()
+        if self._shards is not None:
+            await self._shards.close()
 
     async def first(self) -> Deps:
         """The current release. Raises NotFound or ReleaseRejected if it cannot be served."""
-        self._seen = current_release(self._settings.releases_dir)
+        self._seen = self._served = current_release(self._settings.releases_dir)
         return await self._load(self._seen, self._serving)
 
     async def another(self) -> Deps:
@@ -89,12 +99,25 @@ class Releases:
                     self._seen = named
                     await self._next.aclose()  # one that was not taken
                     self._next = AsyncExitStack()
-                    return await self._load(named, self._next)
+                    deps = await self._load(named, self._next)
+                    if await self._is_held(named):
+                        return deps
             except (NotFound, ReleaseRejected) as error:
                 logger.error("the release before stays: %s", error)
 
+    async def _is_held(self, release: str) -> bool:
+        """Once the shards hold it too; False if CURRENT names another one before they do."""
+
+        def is_wanted() -> bool:
+            return current_release(self._settings.releases_dir) == release
+
+        return self._shards is None or await until_held(
+            self._shards, release, before=self._served, is_wanted=is_wanted
+        )
+
     def take_over(self) -> None:
         """The release from `another` is the one being served from now on."""
+        self._served = self._seen
         leaving, self._serving, self._next = self._serving, self._next, AsyncExitStack()
         task = asyncio.create_task(_close_later(leaving))
         self._leaving.add(task)
@@ -144,25 +167,34 @@ class Releases:
             cache=self._cache,
         )
 
-    def _read(
-        self, folder: Path
-    ) -> tuple[ReleaseTables, FaissIndex | GpuIndex, str, ReleaseSearch | None]:
+    def _read(self, folder: Path) -> tuple[ReleaseTables, _Index, str, ReleaseSearch | None]:
         manifest = verify_release(folder, self._key)
         tables = load_tables(folder, manifest)
-        rows, size = tables.catalogue.product_count + 1, tables.schema.vector_size
-        gpu = self._settings.gpu
-        index: FaissIndex | GpuIndex
-        if gpu.index == "gpu":
-            limits = GpuLimits(gpu.reserve_mb << 20, gpu.max_batch)
-            index = load_gpu_index(
-                folder, manifest, row_count=rows, vector_size=size, limits=limits
+        index = self._index(folder, manifest, tables)
+        texts = None
+        if self._shards is not None:
+            texts = self._shards.index(
+                tables.release,
+                IndexName.TEXTS,
+                row_count=tables.catalogue.product_count + 1,
+                vector_size=TEXT_VECTOR_SIZE,
             )
-        else:
-            index = load_index(folder, manifest, row_count=rows, vector_size=size)
-        searching = load_search(folder, manifest, tables.catalogue)
+        searching = load_search(folder, manifest, tables.catalogue, texts)
         logger.info("loaded %s", tables.release)
         _take_in(self._histories, folder, manifest.snapshot)
         return tables, index, manifest.snapshot, searching
+
+    def _index(self, folder: Path, manifest: Manifest, tables: ReleaseTables) -> _Index:
+        rows, size = tables.catalogue.product_count + 1, tables.schema.vector_size
+        gpu = self._settings.gpu
+        if self._shards is not None:
+            return self._shards.index(
+                tables.release, IndexName.PRODUCTS, row_count=rows, vector_size=size
+            )
+        if gpu.index == "gpu":
+            limits = GpuLimits(gpu.reserve_mb << 20, gpu.max_batch)
+            return load_gpu_index(folder, manifest, row_count=rows, vector_size=size, limits=limits)
+        return load_index(folder, manifest, row_count=rows, vector_size=size)
 
     async def _keep_taking_in(self, folder: Path, snapshot: str, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -3,13 +3,14 @@
 Shapes: N candidates, K shown products, S sources.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.paging import check_release
-from serving.recommend.request import Answer, Ask, CacheStatus
+from serving.recommend.request import Answer, Ask, CacheStatus, Degradation
 from serving.search_reply import encode_search
 from shop.candidates import Source, source_bits
 from shop.catalogue import Catalogue
@@ -30,6 +31,7 @@ _REASON_OF = (
     (Source.FRESH, pb.NEW),
     (Source.EXPLORATION, pb.EXPLORATION),
 )
+_NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 _BITS = range(1 << len(Source))
 # Every combination of sources, by its bits: names, and the reason.
 _NAMES_BY_BITS = tuple(
@@ -42,9 +44,14 @@ _REASON_BY_BITS = tuple(
 
 
 def encode_answer(
-    answer: Answer, catalogue: Catalogue, token_key: bytes, *, attribution_ttl_ms: int
+    answer: Answer,
+    catalogue: Catalogue,
+    token_key: bytes,
+    *,
+    attribution_ttl_ms: int,
+    texts: Mapping[str, str] = _NO_TEXTS,
 ) -> pb.RecommendResponse:
-    """The whole reply."""
+    """The whole reply. `texts` are the versions shown, by product id."""
     ask = answer.ask
     reply = pb.RecommendResponse(
         items=items_of(answer, catalogue),
@@ -62,6 +69,10 @@ def encode_answer(
     )
     if answer.search is not None:
         reply.search.CopyFrom(encode_search(answer.search))
+    if texts:
+        for item in reply.items:
+            if version := texts.get(item.product_id):
+                item.description_version = version
     if ask.explain:
         explain(reply.items, answer)
     if ask.return_fields:
@@ -86,7 +97,12 @@ def attribution_token_of(answer: Answer, token_key: bytes, *, ttl_ms: int) -> st
 
 def degraded_of(answer: Answer) -> list[pb.Degradation]:
     """What the answer lacks."""
-    return [pb.Degradation(stage=stage, reason=reason.value) for stage, reason in answer.degraded]
+    told = [pb.Degradation(stage=stage, reason=reason.value) for stage, reason in answer.degraded]
+    if answer.searched_share < 1.0:
+        for each in told:
+            if each.reason == Degradation.PARTIAL_INDEX:
+                each.searched_share = answer.searched_share
+    return told
 
 
 def encode_valid(ask: Ask, release: str, catalogue: Catalogue) -> pb.RecommendResponse:

@@ -9,9 +9,9 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from serving.adapters.feedback_log import FeedbackLog, open_feedback_log
@@ -41,6 +41,7 @@ from serving.releases import Releases, fill_histories
 from serving.rulebooks import RuleBooks
 from serving.rules_sharing import RuleSharing, SharedRules
 from serving.settings import Settings
+from serving.shown_texts import follow_shown_texts
 from serving.telemetry import Telemetry
 from shop.features import Context
 
@@ -70,6 +71,7 @@ class Service:
     succeed_within_s: float = 10.0
     clock: Callable[[], float] = time.monotonic
     clock_offset_ms: int = 0  # the shop's clock minus this machine's
+    texts: Mapping[str, str] = field(default_factory=dict)  # versions shown, by product id
 
     def now_ms(self) -> int:
         """The shop's time, Unix milliseconds."""
@@ -151,6 +153,7 @@ class Service:
             self.releases.take_over()
             self.telemetry.serves(successor.release)
             self.telemetry.watch_offers(successor.deps.offers)
+            self.telemetry.watch_index(successor.deps.release.index)
             return successor
 
     async def follow_rules(self) -> None:
@@ -250,6 +253,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         deps = await releases.first()
         telemetry.serves(deps.release.tables.release)
         telemetry.watch_offers(deps.offers)
+        telemetry.watch_index(deps.release.index)
         telemetry.watch_surroundings(surroundings)
         shop_clock = partial(shop_now_ms, settings.clock_offset_ms)
         sharing = stack.enter_context(_sharing(settings))
@@ -264,6 +268,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             releases=releases,
             rule_books=rule_books,
             clock_offset_ms=settings.clock_offset_ms,
+            texts=await stack.enter_async_context(follow_shown_texts(settings)),
         )
 
 

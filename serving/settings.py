@@ -13,6 +13,7 @@ from serving.admission import AdmissionSettings
 from serving.console.invitation import key_file
 from serving.console.settings import ConsoleSettings
 from serving.describe.settings import DescribeSettings
+from serving.index_settings import IndexSettings
 from serving.recommend.settings import RecommendSettings
 from serving.writer_settings import WriterSettings
 
@@ -211,6 +212,7 @@ class Settings:
     ray: RaySettings = field(default_factory=RaySettings)
     triton: TritonSettings = field(default_factory=TritonSettings)
     gpu: GpuSettings = field(default_factory=GpuSettings)
+    index: IndexSettings = field(default_factory=IndexSettings)
     business: BusinessSettings = field(default_factory=BusinessSettings)
     feeds: FeedSettings = field(default_factory=FeedSettings)
     recommend: RecommendSettings = field(default_factory=RecommendSettings)
@@ -234,6 +236,11 @@ class Settings:
         _require(
             self.rules.store != "redis" or bool(self.redis.url),
             "redis.url: must be given if rules.store is redis",
+        )
+
+        _require(
+            self.index.shards == 0 or self.gpu.index == "cpu",
+            "index.shards: must be 0 if gpu.index is gpu: a GPU holds the whole index",
         )
 
     @property
@@ -295,6 +302,11 @@ class Settings:
     def brand_file(self) -> Path:
         """The brand-compliance model of descriptions."""
         return self.state_dir / self.describe.brand
+
+    @property
+    def photo_quality_file(self) -> Path:
+        """The model that tells spoilt photos; there need not be one."""
+        return self.state_dir / self.describe.photo_quality
 
     @property
     def versions_file(self) -> Path:

@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from serving.adapters.feedback_log import FeedbackLog
+from serving.adapters.shards import ShardedIndex
 from serving.admission import AdaptiveLimit
 from serving.cache_metrics import CacheCollector
 from serving.recommend.cache import RankingCache
@@ -28,6 +29,7 @@ from serving.recommend.lookups import OfferCache
 from serving.recommend.prices import PriceAnswer
 from serving.recommend.request import Answer, CacheStatus, Degradation, Stage
 from serving.recommend.surroundings import Surroundings
+from serving.sharding import ShardCollector
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 _AGE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 900.0)
@@ -96,6 +98,8 @@ class Telemetry:
 
         self._questions = _QuestionCounts()
         self.registry.register(self._questions)
+        self._shards = ShardCollector()
+        self.registry.register(self._shards)
 
     @property
     def _here(self) -> dict[str, Any]:
@@ -176,6 +180,10 @@ class Telemetry:
     def watch_offers(self, offers: OfferCache) -> None:
         """Shows what became of the questions to the shop's systems; replaces the cache before."""
         self._questions.of = offers
+
+    def watch_index(self, index: object) -> None:
+        """Shows which share of it answers, if it lies in shards; replaces the one before."""
+        self._shards.of = index if isinstance(index, ShardedIndex) else None
 
     def watch_surroundings(self, surroundings: Surroundings) -> None:
         """Shows whether weather and search trends are known."""

@@ -155,8 +155,13 @@ def read_manifest(text: str, key: bytes) -> Manifest:
     return manifest
 
 
+def is_release_id(text: str) -> bool:
+    """Whether a release may be called so: no separators, so that it can name a folder."""
+    return _RELEASE_ID.fullmatch(text) is not None
+
+
 def _check_names(manifest: Manifest) -> None:
-    if not _RELEASE_ID.fullmatch(manifest.release):
+    if not is_release_id(manifest.release):
         raise ReleaseRejected(f"release id {manifest.release!r} is not [a-z0-9-]")
     if manifest.version < 1:
         raise ReleaseRejected(f"{manifest.release}: version {manifest.version} is not positive")

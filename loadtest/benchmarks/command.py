@@ -33,23 +33,28 @@ TITLES = {
     "overload": "Three times as many calls as it can answer",
     "ann": "Recall against latency of the index",
     "scale": "More products, more candidates",
+    "shards": "An index in parts",
     "peers": "Beside what a team would build instead",
     "faults": "Triton killed under load",
     "adversity": "One thing goes wrong at a time",
     "upgrade": "A second cluster takes over under load",
+    "nodes": "A node of the cluster is lost under load",
     "quality": "Lists against the truth of the world",
     "sources": "Candidate sources and their blends",
     "search": "Queries, their constraints and what finds them",
     "calibration": "Do the probabilities come true?",
     "signals": "What a session's signals tell",
     "validators": "Texts held to their facts",
+    "images": "Spoilt photos and look-alikes told",
     "writer": "Descriptions written: tokens a second",
     "gpu": "On a GPU",
     "retail": "Real data: UCI Online Retail",
 }
 _BEFORE_THE_STACK = ("start", "filters", "validators")
-_AFTER_THE_STACK = ("ann", "scale", "search", "signals", "writer")
-_WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, *_AFTER_THE_STACK, "gpu", "retail", "peers")
+_AFTER_THE_STACK = ("ann", "scale", "shards", "search", "signals", "writer")
+_WITHOUT_THE_STACK = (
+    *_BEFORE_THE_STACK, *_AFTER_THE_STACK, "gpu", "retail", "images", "peers"
+)  # fmt: skip
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 
@@ -69,7 +74,14 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         help="folder with the UCI Online Retail file, for the benchmark retail",
     )
     parser.add_argument(
-        "--products", type=_count, metavar="N", help="ann, scale: the most, default 1,000,000"
+        "--photos", type=Path, metavar="FILE",
+        help="Parquet with split and jpeg of real photos, for the benchmark images",
+    )  # fmt: skip
+    parser.add_argument(
+        "--products",
+        type=_count,
+        metavar="N",
+        help="ann, scale, shards: the most; by default 1,000,000, shards 200,000",
     )
     parser.add_argument("--rounds", type=_count, metavar="N", help="peers: default 7")
     parser.add_argument(
@@ -112,6 +124,10 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
         sys.stderr.write("retail is left out: it needs --retail-data DIR\n")
     else:
         results.append(_run("retail", arguments))
+    if arguments.photos is None:
+        sys.stderr.write("images is left out: it needs --photos FILE\n")
+    else:
+        results.append(_run("images", arguments))
     return results
 
 
@@ -123,6 +139,7 @@ def _run(name: str, arguments: argparse.Namespace) -> Result:
     drawn.mkdir(parents=True, exist_ok=True)
     measured: Result = module.measure(arguments.state_dir, drawn, **extra)
     asked = [" --retail-data DIR"] if name == "retail" else []
+    asked += [" --photos FILE"] if name == "images" else []
     if arguments.name == name:  # what was asked for this one alone
         asked += [
             f" --{key} {value}"
@@ -144,9 +161,11 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """What was asked of this benchmark; nothing where its own figures are wanted."""
     if name == "retail":
         return {"data": arguments.retail_data}
+    if name == "images":
+        return {"photos": arguments.photos}
     if name == "peers":
         found = {"rounds_wanted": arguments.rounds, "names": arguments.peers}
-    elif name in ("ann", "scale"):
+    elif name in ("ann", "scale", "shards"):
         found = {"products": arguments.products}
     else:
         found = {}

@@ -16,6 +16,7 @@ import faiss as faiss_library
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.adapters.faiss_order import Found, nearest_in_order
 from shop.catalogue import NO_PRODUCT
 
 faiss: Any = faiss_library  # its stubs know neither the search parameters nor the subclasses
@@ -73,14 +74,26 @@ def exact_nearest(
     Compares them in the caller's thread alone.
     """
     rows = np.flatnonzero(allowed)
-    rows = rows[rows != NO_PRODUCT]
-    if rows.size == 0:
-        return rows, np.zeros(0, np.float32)
-    # Not a product of matrices: BLAS would wake threads, and on busy cores wait 15 ms for them.
-    cosines, places = faiss.knn(
-        query, vectors[rows], min(wanted, rows.size), metric=faiss.METRIC_INNER_PRODUCT
-    )
-    return rows[places[0]], cosines[0]
+    return exact_nearest_of(vectors, query, wanted, rows[rows != NO_PRODUCT])
+
+
+def exact_nearest_of(
+    vectors: NDArray[np.float32],
+    query: NDArray[np.float32],
+    wanted: int,
+    rows: NDArray[np.int64],
+) -> Found:
+    """The same of these rows [M], ascending, whatever they are."""
+    if rows.size == 0 or wanted <= 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.float32)
+    gathered = vectors[rows]
+
+    def search(count: int) -> Found:
+        # No product of matrices: BLAS would wake threads, and on busy cores wait 15 ms for them.
+        cosines, places = faiss.knn(query, gathered, count, metric=faiss.METRIC_INNER_PRODUCT)
+        return rows[places[0]], cosines[0]
+
+    return nearest_in_order(search, wanted, rows.size)
 
 
 def selector_for(allowed: NDArray[np.bool_]) -> Any:
@@ -91,7 +104,10 @@ def selector_for(allowed: NDArray[np.bool_]) -> Any:
 
 
 def cells_to_visit(index: Any, allowed_count: int) -> int:
-    """The rarer what is allowed, the more, so that as many are found."""
+    """The rarer what is allowed, the more, so that as many are found.
+
+    `index` is FAISS's own, or whatever else says `ntotal`, `nlist` and `nprobe`.
+    """
     rarity = int(index.ntotal) / max(1, allowed_count)
     return min(int(index.nlist), math.ceil(int(index.nprobe) * rarity))
 

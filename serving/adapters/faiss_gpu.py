@@ -124,7 +124,12 @@ class GpuIndex:
         self._batched = BatchedSearch(
             self._moved(on_host), max_batch=limits.max_batch, max_waiting=limits.max_waiting
         )
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="exact")
+        self._executor = ThreadPoolExecutor(
+            max_workers=1,
+            thread_name_prefix="exact",
+            initializer=faiss.omp_set_num_threads,  # as serving.adapters.faiss says
+            initargs=(1,),
+        )
 
     @property
     def vector_size(self) -> int:

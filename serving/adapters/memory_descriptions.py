@@ -1,10 +1,16 @@
 """Memory descriptions: a writer, product data and measures in memory, for tests alone."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 
-from serving.describe.ports import Piece, Product, WritingRequest
+from serving.describe.ports import Alike, Photo, Piece, Product, WritingRequest
+from shop.descriptions.deliverability import SpamReport
+from shop.descriptions.draft import Draft
+from shop.descriptions.facts import Facts
+from shop.descriptions.page_facts import category_facts
 from shop.descriptions.validators import Measured
 from shop.errors import DependencyUnavailable, NotFound
+from shop.photos.fingerprint import ALIKE
 
 _PIECE = 40  # characters
 
@@ -55,6 +61,57 @@ class MemoryProducts:
         if product_id not in self._products:
             raise NotFound(f"the shop has no product {product_id!r}")
         return self._products[product_id]
+
+    async def category(self, name: str) -> Product:
+        """What the products of this category tell together. Raises NotFound."""
+        found = [each for each in self._products.values() if each.facts.category == name]
+        if not found:
+            raise NotFound(f"the shop has no category {name!r}")
+        facts = category_facts(name, len(found), [each.facts for each in found])
+        return replace(found[0], facts=facts, traffic=sum(each.traffic for each in found))
+
+    async def whole_shop(self) -> Product:
+        """All traffic at the mean margin."""
+        known = list(self._products.values())
+        margin = sum(each.margin for each in known) / max(len(known), 1)
+        traffic = sum(each.traffic for each in known)
+        return Product(Facts("", "", "", "", ()), traffic, 1.0, margin)
+
+
+class FixedSpamScorer:
+    """The same of every letter; None: as where no filter is installed."""
+
+    def __init__(self, points: float | None = 0.4) -> None:
+        self.letters: list[Draft] = []
+        self._points = points
+
+    async def score(self, letter: Draft) -> SpamReport:
+        """Raises DependencyUnavailable if it has no points to give."""
+        self.letters.append(letter)
+        if self._points is None:
+            raise DependencyUnavailable("spam filter", "none is installed")
+        return SpamReport(self._points, 5.0, (("FIXED", self._points),), "fixed")
+
+
+class MemoryPhotos:
+    """Photos that were handed in."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, Photo]] = []
+
+    async def keep(self, photo: Photo, product_id: str) -> None:
+        """For this product."""
+        self.kept.append((product_id, photo))
+
+    async def alike(self, photo: Photo, product_id: str) -> Alike | None:
+        """The nearest of other products."""
+        found = [
+            Alike(other, (photo.fingerprint ^ kept.fingerprint).bit_count())
+            for other, kept in self.kept
+            if other != product_id
+        ]
+        nearest = min(found, key=lambda each: each.bits, default=None)
+        return nearest if nearest and nearest.bits <= ALIKE else None
 
 
 class FixedMeasures:

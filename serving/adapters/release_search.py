@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.adapters.faiss import FaissIndex, load_index
+from serving.adapters.shards import ShardedIndex
 from serving.adapters.tantivy import TantivyIndex
 from serving.recommend.search_ports import SearchParts, TextEncoder
 from shop.catalogue import Catalogue
@@ -22,7 +23,7 @@ class ReleaseSearch:
     """Vocabulary and both indexes of a release. Whoever loads it closes it."""
 
     vocabulary: SearchVocabulary
-    index: FaissIndex
+    index: FaissIndex | ShardedIndex
     lexical: TantivyIndex
 
     def parts(self, encoder: TextEncoder) -> SearchParts:
@@ -35,8 +36,12 @@ class ReleaseSearch:
         self.lexical.close()
 
 
-def load_search(folder: Path, manifest: Manifest, catalogue: Catalogue) -> ReleaseSearch | None:
+def load_search(
+    folder: Path, manifest: Manifest, catalogue: Catalogue, index: ShardedIndex | None = None
+) -> ReleaseSearch | None:
     """From a folder that `verify_release` accepted; None if the release cannot be searched.
+
+    `index`: the text index where it lies in shards; None: it is loaded here.
 
     Raises ReleaseRejected if its files cannot be read or are of another catalogue.
     """
@@ -49,14 +54,14 @@ def load_search(folder: Path, manifest: Manifest, catalogue: Catalogue) -> Relea
         raise ReleaseRejected(
             f"{manifest.release}: {SEARCH_VOCABULARY_FILE} cannot be read: {error!r}"
         ) from error
-    index = load_index(
+    found = index or load_index(
         folder,
         manifest,
         row_count=catalogue.product_count + 1,
         vector_size=TEXT_VECTOR_SIZE,
         file=TEXT_INDEX_FILE,
     )
-    return ReleaseSearch(vocabulary, index, TantivyIndex(searchable_texts(catalogue)))
+    return ReleaseSearch(vocabulary, found, TantivyIndex(searchable_texts(catalogue)))
 
 
 def searchable_texts(catalogue: Catalogue) -> list[str]:

@@ -7,6 +7,7 @@ from serving.describe.versions import Impact, Scores, Version
 from shop.descriptions.draft import Draft
 from shop.descriptions.facts import Attribute, Facts
 from shop.descriptions.faults import Fault, FaultKind
+from shop.descriptions.pages import Measure, PageKind
 from shop.errors import DependencyUnavailable
 
 
@@ -29,7 +30,10 @@ def from_body(body: str) -> Version:
         return Version(
             **{
                 **raw,
-                "text": Draft(text["opening"], tuple(text["bullets"]), text["close"]),
+                "text": Draft(**{**text, "bullets": tuple(text["bullets"])}),
+                # Records of the time when there were only products have neither.
+                "kind": PageKind(raw.get("kind", PageKind.PRODUCT)),
+                "measures": tuple(Measure(**each) for each in raw.get("measures", ())),
                 "facts": Facts(**facts, attributes=attributes, left_out=left_out),
                 "faults": faults,
                 "scores": Scores(**raw["scores"]),

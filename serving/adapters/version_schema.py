@@ -2,7 +2,8 @@
 
 A migration is never changed once it was released: the next one is added. Times are Unix
 milliseconds. Only `pages` (what is shown) and `review_queue` are ever updated or deleted from; both
-can be told from `decisions`, to which rows are only added, as to `versions`.
+can be told from `decisions`, to which rows are only added, as to `versions`. In `product_id` stands
+the key of a page: a product's id, or for another kind of page what `page_key` makes of its id.
 """
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -49,5 +50,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             delivered_ms BIGINT
         )""",
         "CREATE INDEX outbox_due ON outbox (next_ms)",
+    ),
+    (
+        "ALTER TABLE review_queue ADD COLUMN kind TEXT NOT NULL DEFAULT 'product'",
+        "CREATE INDEX review_queue_kind ON review_queue (kind, impact, version_id)",
+    ),
+    (
+        # Content in base64, so that the type is the same in both.
+        """CREATE TABLE photos (
+            digest TEXT PRIMARY KEY,
+            fingerprint TEXT NOT NULL,
+            content TEXT NOT NULL
+        )""",
+        """CREATE TABLE photo_products (
+            digest TEXT NOT NULL REFERENCES photos (digest),
+            product_id TEXT NOT NULL,
+            PRIMARY KEY (digest, product_id)
+        )""",
+        "CREATE INDEX pages_at ON pages (at_ms)",
     ),
 )

@@ -10,8 +10,10 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
+from serving.adapters.page_keys import TOLD_AS, page_key
 from serving.adapters.version_records import from_body, to_body
 from serving.adapters.version_schema import MIGRATIONS
 from serving.describe.versions import (
@@ -24,6 +26,7 @@ from serving.describe.versions import (
     State,
     Version,
 )
+from shop.descriptions.pages import PageKind
 from shop.errors import DependencyUnavailable
 
 _Result = TypeVar("_Result")
@@ -56,10 +59,11 @@ class SqlVersions:
         with database.transaction():
             _migrate(database)
 
-    async def published(self, product_id: str) -> Kept | None:
+    async def published(self, product_id: str, kind: PageKind = PageKind.PRODUCT) -> Kept | None:
         """What the page shows."""
+        key = page_key(product_id, kind)
         found = await self._do(
-            lambda: self._kept("JOIN pages p USING (version_id) WHERE p.product_id = ?", product_id)
+            lambda: self._kept("JOIN pages p USING (version_id) WHERE p.product_id = ?", key)
         )
         return found[0] if found else None
 
@@ -68,40 +72,50 @@ class SqlVersions:
         found = await self._do(lambda: self._kept("WHERE v.version_id = ?", version_id))
         return found[0] if found else None
 
-    async def history(self, product_id: str) -> tuple[Sequence[Kept], Sequence[Decision]]:
-        """Versions and decisions of a product, newest first."""
+    async def history(
+        self, product_id: str, kind: PageKind = PageKind.PRODUCT
+    ) -> tuple[Sequence[Kept], Sequence[Decision]]:
+        """Versions and decisions of a page, newest first."""
+        key = page_key(product_id, kind)
 
         def read() -> tuple[Sequence[Kept], Sequence[Decision]]:
-            kept = self._kept("WHERE v.product_id = ? ORDER BY v.number DESC", product_id)
+            kept = self._kept("WHERE v.product_id = ? ORDER BY v.number DESC", key)
             rows = self._database.run(
-                "SELECT version_id, product_id, action, actor, reason, at_ms FROM decisions"
+                "SELECT version_id, action, actor, reason, at_ms FROM decisions"
                 " WHERE product_id = ? ORDER BY sequence DESC",
-                (product_id,),
+                (key,),
             )
-            return kept, [Decision(r[0], r[1], Action(r[2]), *r[3:]) for r in rows]
+            return kept, [
+                Decision(r[0], product_id, Action(r[1]), r[2], r[3], r[4], kind) for r in rows
+            ]
 
         return await self._do(read)
 
-    async def waiting(self, *, limit: int, after: str | None) -> tuple[Sequence[Kept], int]:
+    async def waiting(
+        self, *, limit: int, after: str | None, kind: PageKind | None = None
+    ) -> tuple[Sequence[Kept], int]:
         """The queue, greatest impact first, and how many wait in all."""
+        wanted: list[tuple[str, object]] = [("q.kind = ?", kind.value)] if kind else []
+        which = wanted.copy()
+        if after is not None:
+            behind = (
+                "(q.impact, q.version_id) < (SELECT impact, version_id FROM review_queue"
+                " WHERE version_id = ?)"
+            )
+            which.append((behind, after))
 
         def read() -> tuple[Sequence[Kept], int]:
-            start = (
-                ""
-                if after is None
-                else (
-                    " WHERE (q.impact, q.version_id) < (SELECT impact, version_id FROM review_queue"
-                    " WHERE version_id = ?)"
-                )
-            )
-            values = [] if after is None else [after]
             kept = self._kept(
-                f"JOIN review_queue q USING (version_id){start}"
+                f"JOIN review_queue q USING (version_id){_where(which)}"
                 " ORDER BY q.impact DESC, q.version_id DESC LIMIT ?",
-                *values,
+                *(value for _, value in which),
                 limit,
             )
-            return kept, int(self._database.run("SELECT count(*) FROM review_queue")[0][0])
+            in_all = self._database.run(
+                f"SELECT count(*) FROM review_queue q{_where(wanted)}",
+                [value for _, value in wanted],
+            )
+            return kept, int(in_all[0][0])
 
         return await self._do(read)
 
@@ -109,15 +123,15 @@ class SqlVersions:
         """Keeps a version and the first decision about it."""
 
         def write() -> Kept:
-            run, product_id = self._database.run, version.product_id
-            self._database.lock(product_id)
-            last = run("SELECT max(number) FROM versions WHERE product_id = ?", (product_id,))
+            run, key = self._database.run, page_key(version.product_id, version.kind)
+            self._database.lock(key)
+            last = run("SELECT max(number) FROM versions WHERE product_id = ?", (key,))
             number = (last[0][0] or 0) + 1
             run(
                 "INSERT INTO versions (version_id, product_id, number, body, actor, model,"
                 " created_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(version.version_id, product_id, number, to_body(version)),
+                    *(version.version_id, key, number, to_body(version)),
                     *(version.actor, version.model, version.created_ms),
                 ),
             )
@@ -125,8 +139,9 @@ class SqlVersions:
                 self._supersede(decision)
             if decision.action is Action.QUEUED:
                 run(
-                    "INSERT INTO review_queue (version_id, product_id, impact) VALUES (?, ?, ?)",
-                    (version.version_id, product_id, version.impact.total),
+                    "INSERT INTO review_queue (version_id, product_id, impact, kind)"
+                    " VALUES (?, ?, ?, ?)",
+                    (version.version_id, key, version.impact.total, version.kind.value),
                 )
             return self._record(decision)
 
@@ -136,15 +151,15 @@ class SqlVersions:
         """Adds a decision and moves pointer and queue by it. Raises Conflict."""
 
         def write() -> Kept:
-            run = self._database.run
-            self._database.lock(decision.product_id)
+            run, key = self._database.run, _key_of(decision)
+            self._database.lock(key)
             if decision.action is Action.ROLLED_BACK:
                 if not self._was_shown(decision):
                     raise Conflict("it was never published")
             elif not run(
                 "DELETE FROM review_queue WHERE version_id = ? AND product_id = ?"
                 " RETURNING version_id",
-                (decision.version_id, decision.product_id),
+                (decision.version_id, key),
             ):
                 raise Conflict("it does not wait for review")
             return self._record(decision)
@@ -201,22 +216,15 @@ class SqlVersions:
         return [Kept(from_body(r[0]), r[1], _state(bool(r[2]), bool(r[3]), r[4])) for r in rows]
 
     def _supersede(self, decision: Decision) -> None:
-        """Older versions of the product that still wait are no longer worth a look."""
+        """Older versions of the page that still wait are no longer worth a look."""
         gone = self._database.run(
             "DELETE FROM review_queue WHERE product_id = ? RETURNING version_id",
-            (decision.product_id,),
+            (_key_of(decision),),
         )
+        by = f"by {decision.version_id}"
         for (version_id,) in gone:
-            by = f"by {decision.version_id}"
             self._add_decision(
-                Decision(
-                    version_id,
-                    decision.product_id,
-                    Action.SUPERSEDED,
-                    decision.actor,
-                    by,
-                    decision.at_ms,
-                )
+                replace(decision, version_id=version_id, action=Action.SUPERSEDED, reason=by)
             )
 
     def _record(self, decision: Decision) -> Kept:
@@ -226,7 +234,7 @@ class SqlVersions:
                 "INSERT INTO pages (product_id, version_id, at_ms) VALUES (?, ?, ?)"
                 " ON CONFLICT (product_id) DO UPDATE SET version_id = excluded.version_id,"
                 " at_ms = excluded.at_ms",
-                (decision.product_id, decision.version_id, decision.at_ms),
+                (_key_of(decision), decision.version_id, decision.at_ms),
             )
         return self._kept("WHERE v.version_id = ?", decision.version_id)[0]
 
@@ -237,14 +245,15 @@ class SqlVersions:
             " SELECT ?, coalesce(max(sequence), 0) + 1, ?, ?, ?, ?, ? FROM decisions"
             " WHERE product_id = ?",
             (
-                *(decision.product_id, decision.version_id, decision.action.value),
-                *(decision.actor, decision.reason, decision.at_ms, decision.product_id),
+                *(_key_of(decision), decision.version_id, decision.action.value),
+                *(decision.actor, decision.reason, decision.at_ms, _key_of(decision)),
             ),
         )
         message_id = uuid.uuid4().hex
         body = {
             "id": message_id,
-            "type": f"description.{decision.action}",
+            "type": f"{TOLD_AS[decision.kind]}.{decision.action}",
+            "kind": decision.kind.value,
             "product_id": decision.product_id,
             "version_id": decision.version_id,
             "actor": decision.actor,
@@ -260,9 +269,17 @@ class SqlVersions:
     def _was_shown(self, decision: Decision) -> bool:
         rows = self._database.run(
             "SELECT action FROM decisions WHERE version_id = ? AND product_id = ?",
-            (decision.version_id, decision.product_id),
+            (decision.version_id, _key_of(decision)),
         )
         return any(Action(row[0]) in PUBLISHING for row in rows)
+
+
+def _key_of(decision: Decision) -> str:
+    return page_key(decision.product_id, decision.kind)
+
+
+def _where(conditions: Sequence[tuple[str, object]]) -> str:
+    return f" WHERE {' AND '.join(condition for condition, _ in conditions)}" if conditions else ""
 
 
 def _state(is_shown: bool, waits: bool, last: str) -> State:

@@ -51,6 +51,8 @@ class ShownText:
     opening: tuple[Run, ...]
     bullets: tuple[tuple[Run, ...], ...]
     close: tuple[Run, ...]
+    title: tuple[Run, ...]  # empty where the page has none
+    summary: tuple[Run, ...]
     unsupported: int  # claims that no fact grants
 
 
@@ -85,7 +87,7 @@ def compared(
         beside = None
     else:
         changed = _changes(_joined(_parts(other.text)), _joined(parts))
-        beside = _shown(_parts(other.text), _claims(other), changed[0], rows)
+        beside = _shown(other.text, _claims(other), changed[0], rows)
     told = {claim.attribute for claim in claims if claim.is_grounded}
     facts = tuple(
         FactRow(
@@ -96,11 +98,12 @@ def compared(
         )
         for fact in chosen.facts
     )
-    return Comparison(_shown(parts, claims, changed[1], rows), beside, facts)
+    return Comparison(_shown(chosen.text, claims, changed[1], rows), beside, facts)
 
 
 def _parts(text: pb.PageText) -> list[str]:
-    return [text.opening, *text.bullets, text.close]
+    heads = [text.title, text.summary] if text.title or text.summary else []
+    return [text.opening, *text.bullets, text.close, *heads]
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -137,15 +140,17 @@ def _changes(before: str, after: str) -> tuple[list[Span], list[Span]]:
 
 
 def _shown(
-    parts: Sequence[str], claims: Sequence[Claim], changed: Sequence[Span], rows: dict[str, int]
+    text: pb.PageText, claims: Sequence[Claim], changed: Sequence[Span], rows: dict[str, int]
 ) -> ShownText:
     shown: list[tuple[Run, ...]] = []
     start = 0
-    for part in parts:
+    for part in _parts(text):
         shown.append(tuple(_runs(part, start, claims, changed, rows)))
         start += len(part) + 1
     unsupported = sum(not claim.is_grounded for claim in claims)
-    return ShownText(shown[0], tuple(shown[1:-1]), shown[-1], unsupported)
+    at = 1 + len(text.bullets)
+    title, summary = shown[at + 1 :] or ((), ())
+    return ShownText(shown[0], tuple(shown[1:at]), shown[at], title, summary, unsupported)
 
 
 def _runs(

@@ -18,15 +18,18 @@ from serving.console.guard import Guard
 from serving.console.reviewing import (
     approve,
     edit,
+    generate,
     reject,
     roll_back,
     show_editor,
+    show_photo,
     show_product,
     show_queue,
 )
 from serving.console.sessions import log_in, log_out, show_login
 from serving.console.shown import moment, number, percent
 from serving.console.status_page import show_status
+from serving.console.submitting import show_submit, submit
 from serving.console.visits import Desk, Pages, Visit, action, for_known, visit_of
 from serving.console.window import show_window
 from shop.errors import (
@@ -67,6 +70,8 @@ def site(desk: Desk, names: tuple[str, ...]) -> ASGIApp:
                     ("/reviews/reject", reject),
                     ("/product/edit", edit),
                     ("/product/rollback", roll_back),
+                    ("/product/generate", generate),
+                    ("/submit", submit),
                     ("/logout", log_out),
                 )
             ),
@@ -109,6 +114,8 @@ _PAGES: dict[str, Pages] = {
     "/reviews": show_queue,
     "/product": show_product,
     "/product/edit": show_editor,
+    "/submit": show_submit,
+    "/photo": show_photo,
     "/window": show_window,
     "/status": show_status,
 }

@@ -22,7 +22,7 @@ Form = Mapping[str, str]
 _FORM_TYPE = "application/x-www-form-urlencoded"
 _MAX_FIELDS = 20
 _BODY_WITHIN_S = 10.0
-_LANDING = ("/", "/reviews", "/product", "/product/edit", "/window", "/status")
+_LANDING = ("/", "/reviews", "/product", "/product/edit", "/submit", "/window", "/status")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,5 +1,6 @@
 """Describe settings: what may differ between two shops whose pages are written here."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,8 @@ class DescribeSettings:
     snapshot: str = ""
     specifications: str = ""  # a Parquet table of product_id, name, value, unit; "": there is none
     brand: Path = Path("descriptions/brand.npz")  # inside the state folder, unless absolute
+    # The model that tells spoilt photos; trained by `python -m training.photo_quality`.
+    photo_quality: Path = Path("descriptions/photo_quality.npz")
     style: str = ""  # TOML with the house style and [category.NAME] tables; "": the built-in one
     store: Literal["sqlite", "postgres"] = "sqlite"  # postgres: of a cluster
     file: Path = Path("descriptions/versions.sqlite")  # inside the state folder, unless absolute
@@ -27,6 +30,12 @@ class DescribeSettings:
     # 0.4: the lowest that does not repeat itself when a draft is written again with another seed.
     temperature: float = 0.4
     at_once: int = 8  # texts written at once; more wait
+    # How often the doors of lists look which texts are shown, for `description_version`.
+    lists_look_every_s: float = 5.0
+    # SpamAssassin's command, which reads every campaign; without it campaigns wait unread, and say
+    # so. Its points depend on the sender, so name the address that your letters really come from.
+    spam_filter: str = "spamassassin"
+    sender: str = "shop@example.com"
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65_535, "port: must be 0 to 65535")
@@ -42,6 +51,12 @@ class DescribeSettings:
         )
         _require(50 <= self.max_tokens <= 4_096, "max_tokens: must be 50 to 4096")
         _require(0.0 <= self.temperature <= 2.0, "temperature: must be 0 to 2")
+        _require(0.1 <= self.lists_look_every_s <= 3_600, "lists_look_every_s: must be 0.1 to 3600")
+        _require(bool(self.spam_filter), "spam_filter: must be a command")
+        _require(
+            re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", self.sender, re.ASCII) is not None,
+            "sender: must be an e-mail address",
+        )
         _require(1 <= self.at_once <= 256, "at_once: must be 1 to 256")
 
 

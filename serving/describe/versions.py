@@ -12,6 +12,7 @@ from typing import Protocol
 from shop.descriptions.draft import Draft
 from shop.descriptions.facts import Facts
 from shop.descriptions.faults import Fault
+from shop.descriptions.pages import Measure, PageKind
 
 
 class Action(StrEnum):
@@ -64,10 +65,10 @@ class Impact:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One text of one product with everything that made it."""
+    """One text of one page with everything that made it."""
 
     version_id: str
-    product_id: str
+    product_id: str  # or the id of a campaign, or the name of a category, as `kind` says
     text: Draft
     facts: Facts
     prompt: str
@@ -81,6 +82,9 @@ class Version:
     impact: Impact
     actor: str
     created_ms: int
+    kind: PageKind = PageKind.PRODUCT
+    measures: tuple[Measure, ...] = ()  # what its kind is scored by beside `scores`
+    photo: str = ""  # digest of the picture, where it is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class Kept:
     """A version as the store has it."""
 
     version: Version
-    number: int  # counts the product's versions from 1
+    number: int  # counts the page's versions from 1
     state: State
 
 
@@ -102,6 +106,7 @@ class Decision:
     actor: str
     reason: str
     at_ms: int
+    kind: PageKind = PageKind.PRODUCT
 
 
 class Conflict(Exception):
@@ -111,7 +116,7 @@ class Conflict(Exception):
 class VersionReader(Protocol):
     """Reading what is kept. Raises DependencyUnavailable while the store cannot be reached."""
 
-    async def published(self, product_id: str) -> Kept | None:
+    async def published(self, product_id: str, kind: PageKind = PageKind.PRODUCT) -> Kept | None:
         """What the page shows; None if nothing was published yet."""
         ...
 
@@ -119,8 +124,10 @@ class VersionReader(Protocol):
         """One version by its id."""
         ...
 
-    async def history(self, product_id: str) -> tuple[Sequence[Kept], Sequence[Decision]]:
-        """All versions and decisions of a product, newest first."""
+    async def history(
+        self, product_id: str, kind: PageKind = PageKind.PRODUCT
+    ) -> tuple[Sequence[Kept], Sequence[Decision]]:
+        """All versions and decisions of a page, newest first. `kind` is a product's by default."""
         ...
 
 
@@ -130,7 +137,7 @@ class VersionWriter(Protocol):
     async def add(self, version: Version, decision: Decision) -> Kept:
         """Keeps a new version and the first decision about it.
 
-        Other versions of the product leave the review queue if it enters it or is published.
+        Other versions of the page leave the review queue if it enters it or is published.
         """
         ...
 
@@ -145,8 +152,13 @@ class VersionWriter(Protocol):
 class ReviewQueue(Protocol):
     """What waits for a person."""
 
-    async def waiting(self, *, limit: int, after: str | None) -> tuple[Sequence[Kept], int]:
-        """Greatest impact first, those after the version `after`; and how many wait in all."""
+    async def waiting(
+        self, *, limit: int, after: str | None, kind: PageKind | None = None
+    ) -> tuple[Sequence[Kept], int]:
+        """Greatest impact first, those after the version `after`; and how many wait in all.
+
+        Of one kind of page, or of all.
+        """
         ...
 
 

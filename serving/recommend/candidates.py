@@ -14,7 +14,7 @@ from serving.recommend.beside import Beside
 from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
 from serving.recommend.filtering import allowed_rows, filled, rows_passing
-from serving.recommend.found_rows import check_found
+from serving.recommend.found_rows import check_found, note_share
 from serving.recommend.history import Past
 from serving.recommend.request import Degradation, Stage
 from serving.recommend.search import Search as Query
@@ -199,7 +199,9 @@ async def _nearest(
 
     async def asked() -> Proposal:
         index = call.deps.release.index
-        rows, cosines = await index.search(user_vector, count, allowed=allowed, timeout_s=within_s)
+        found = await index.search(user_vector, count, allowed=allowed, timeout_s=within_s)
+        note_share(found, call.losses)
+        rows, cosines = found
         row_count = call.deps.release.tables.catalogue.product_ids.size
         check_found(rows, cosines, row_count=row_count, where="index")
         return Proposal(Source.TWO_TOWER, rows, cosines)

@@ -6,6 +6,8 @@ Shapes: M rows found.
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.recommend.ports import PartlyFound
+from serving.recommend.request import Losses, Stage
 from shop.errors import DependencyUnavailable
 
 
@@ -24,3 +26,9 @@ def check_found(
     )
     if not sound:
         raise DependencyUnavailable(where, "proposed what does not exist")
+
+
+def note_share(found: tuple[NDArray[np.int64], NDArray[np.float32]], losses: Losses) -> None:
+    """Notes PARTIAL_INDEX if a part of the index could not be searched."""
+    if isinstance(found, PartlyFound):
+        losses.searched(Stage.CANDIDATES, found.searched_share)

@@ -67,6 +67,7 @@ async def recommend(ask: Ask, deps: Deps, deadline: Deadline) -> Answer:
         relaxed=conditions_dropped(call, offers, slate),
         search=call.search,
         cache=known.use,
+        searched_share=call.losses.searched_share,
     )
     log_impression(call, answer, past, features)
     return answer

@@ -98,6 +98,21 @@ class Ranker(Protocol):
         ...
 
 
+class PartlyFound(tuple[NDArray[np.int64], NDArray[np.float32]]):
+    """Rows and cosines of a search that could not look at every product."""
+
+    searched_share: float  # of the products, 0 to 1
+
+    @classmethod
+    def of(
+        cls, rows: NDArray[np.int64], cosines: NDArray[np.float32], searched_share: float
+    ) -> "PartlyFound":
+        """The finds of this share of the products."""
+        found = cls((rows, cosines))
+        found.searched_share = searched_share
+        return found
+
+
 class VectorIndex(Protocol):
     """Nearest products of a vector."""
 
@@ -111,7 +126,8 @@ class VectorIndex(Protocol):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and cosines, best first; fewer than `count` if the index has fewer allowed rows.
 
-        allowed [R] restricts the search to rows where it holds; None allows all.
+        allowed [R] restricts the search to rows where it holds; None allows all. PartlyFound where
+        a part of the index is missing.
         """
         ...
 

@@ -32,6 +32,11 @@ AskAbout = Callable[[NDArray[np.int64]], Coroutine[Any, Any, Answer]]
 Store = Callable[[NDArray[np.int64], Answer, int], None]
 
 _AHEAD_AGE = 0.6  # of the time to live: leaves time for an answer before the row is too old
+# Times the time to live, after a call needed the row last. A replica meets a rare product only
+# every few seconds, and one such row in five hundred is enough for a call to wait: at 150 calls a
+# second over two replicas, 1 had half of them wait (p99 111 to 134 ms), 5 has few (73 to 116 ms),
+# for less CPU in all, because what is asked ahead is asked in bulk.
+_WANTED_FOR = 5
 _AHEAD_EVERY = 0.125  # of the time to live, between two looks for rows that are due
 _AHEAD_LEAST = 64  # rows: fewer are not worth a question that nobody waits for
 _AHEAD_MOST = 2_048  # rows of one question: it keeps the loop for less than a millisecond
@@ -127,7 +132,7 @@ class Refresh(Generic[Answer]):
         # What is too old already is asked for by the calls that wait for it.
         due = (left_ms >= 0) & (left_ms < (1.0 - _AHEAD_AGE) * self._ttl_ms)
         rows = np.flatnonzero(due) + start
-        is_wanted = now_ms - self._freshness.needed_ms[rows] <= self._ttl_ms
+        is_wanted = now_ms - self._freshness.needed_ms[rows] <= _WANTED_FOR * self._ttl_ms
         return np.asarray(rows[is_wanted & (self._flight_of[rows] == 0)])
 
     def _take_off(

@@ -28,6 +28,7 @@ class Degradation(StrEnum):
     NO_HISTORY = "NO_HISTORY"
     FALLBACK_CANDIDATES = "FALLBACK_CANDIDATES"
     SOURCE_LOST = "SOURCE_LOST"
+    PARTIAL_INDEX = "PARTIAL_INDEX"  # a part of the index was lost; `searched_share` says how much
     NO_USER_VECTOR = "NO_USER_VECTOR"  # a list brought along was ranked without the user tower
     FILTER_LATE = "FILTER_LATE"
     STALE_PRICE = "STALE_PRICE"
@@ -141,6 +142,12 @@ class Losses:
     """Collects what a call had to do without. One per call; append-only."""
 
     found: list[tuple[str, Degradation]] = field(default_factory=list)
+    searched_share: float = 1.0  # of the products, in the search that saw the least of them
+
+    def searched(self, stage: Stage, share: float) -> None:
+        """Note that a search saw only this share of the products."""
+        self.searched_share = min(self.searched_share, share)
+        self.add(stage, Degradation.PARTIAL_INDEX)
 
     def add(self, stage: Stage, reason: Degradation) -> None:
         """Note a loss once."""
@@ -183,6 +190,7 @@ class Answer:
     relaxed: tuple[str, ...] = ()  # conditions of the filter that not all shown products meet
     search: "Search | None" = None  # how its query was understood
     cache: CacheUse = NO_USE
+    searched_share: float = 1.0  # of the products, where PARTIAL_INDEX is among `degraded`
 
     @property
     def ranked(self) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serving.recommend.call import Call
 from serving.recommend.fallbacks import or_fallback
-from serving.recommend.found_rows import check_found
+from serving.recommend.found_rows import check_found, note_share
 from serving.recommend.request import Degradation, Stage
 from serving.recommend.search import Search
 from serving.recommend.search_ports import SearchParts
@@ -55,6 +55,7 @@ async def _by_meaning(
         vector = await parts.encoder.text_vector(tokens, timeout_s=within_s)
         count = call.deps.settings.search.text + call.excluded_rows.size
         found = await parts.index.search(vector, count, allowed=allowed, timeout_s=within_s)
+        note_share(found, call.losses)
         return _sound(found, call)
 
     return await or_fallback(

@@ -16,6 +16,7 @@ from serving.stack.folder import StateFolder
 from serving.stack.local import door_speaks_tls
 from serving.stack.processes import marked, stop_all
 from serving.stack.served import metrics_of, says_it_serves
+from serving.stack.shards import shards_line, shards_shown
 from serving.stack.showing import as_json, as_table, cached_lately, lost_lately
 from shop.errors import VitrineError
 
@@ -67,16 +68,19 @@ def run_status(arguments: argparse.Namespace) -> int:
     lost, cached = lost_lately(folder.logs), cached_lately(folder.logs)
     admission = AdmissionState.of(metrics_of(told))
     rules = RulesState.read(rules_state_file(folder.root))
+    shards = shards_shown(folder, state)
     if arguments.json:
         found = as_json(state, serves=serves, lost=lost, cached=cached, rules=rules)
         found["admission"] = None if admission is None else asdict(admission)
+        found["shards"] = [asdict(each) for each in shards]
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
     else:
         shown = as_table(
             state, serves=serves, lost=lost, cached=cached, rules=rules, logs=folder.logs
         )
         full = () if admission is None else (admission.line(),)
-        Console().print(*shown, *full, sep="\n", soft_wrap=True)
+        parts = (shards_line(shards, state.release),) if shards else ()
+        Console().print(*shown, *full, *parts, sep="\n", soft_wrap=True)
     return 0 if serves else _NOT_SERVING
 
 

@@ -15,6 +15,7 @@ from serving.settings import BusinessSettings, DoorSettings, FeedSettings, Setti
 from serving.stack.console import console_address, console_port, console_service
 from serving.stack.folder import StateFolder
 from serving.stack.ports import LOOPBACK, free_port, is_listening
+from serving.stack.shards import shard_services
 from serving.stack.supervisor import Service
 from serving.stack.up import Planned, Prepared
 from serving.triton.status import STATUS_FILE, read_status
@@ -78,7 +79,11 @@ def plan_local(
         writer = [_writer(folder, settings_file, variables_now)]
     else:
         writer = []
-    services += [_door(folder, settings_file, variables_now), *writer]
+    shards, shard_addresses = shard_services(folder, settings, settings_file, variables_now)
+    if shards:
+        variables["VITRINE_INDEX__ADDRESSES"] = ",".join(shard_addresses.values())
+    addresses |= shard_addresses
+    services += [*shards, _door(folder, settings_file, variables_now), *writer]
     if settings.console.is_on:
         port = console_port(settings)
         services.append(console_service(folder, settings_file, port, prepared, variables))

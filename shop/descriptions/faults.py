@@ -22,6 +22,10 @@ class FaultKind(StrEnum):
     READING = "reading level"
     KEYWORD = "keyword"
     VOICE = "voice"
+    SPAM = "spam"  # a spam filter would file the letter away
+    DELIVERABILITY = "deliverability"
+    SEO = "seo"
+    PHOTO = "photo"
 
 
 # With any of these a text is never shown, whoever wants it. The others are matters of taste.
@@ -37,6 +41,7 @@ BLOCKING = frozenset(
         FaultKind.INJECTION,
         FaultKind.LANGUAGE,
         FaultKind.BANNED,
+        FaultKind.SPAM,
     }
 )
 

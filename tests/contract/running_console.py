@@ -10,10 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,18 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 
-from serving.adapters.memory_descriptions import FixedMeasures, MemoryProducts, NoWriter
+from serving.adapters.memory_descriptions import (
+    FixedMeasures,
+    FixedSpamScorer,
+    MemoryProducts,
+)
+from serving.adapters.photo_sql import SqlPhotos
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.version_sql import SqlVersions
 from serving.console.invitation import token_of
-from serving.describe.pipeline import Deps, WritingSettings
-from serving.describe.ports import Product
+from serving.describe.call import Deps, WritingSettings
+from serving.describe.judging import PhotoJudge
+from serving.describe.ports import Piece, Product, WritingRequest
 from serving.describe.versions import Action, Decision, Impact, Scores, Version
 from serving.descriptions_door import Descriptions
 from serving.descriptions_service import DescriptionsService
@@ -37,6 +43,7 @@ from shop.descriptions.draft import Draft
 from shop.descriptions.facts import Attribute, Facts
 from shop.descriptions.faults import Fault
 from shop.descriptions.style import StyleGuide
+from shop.errors import DependencyUnavailable
 from tests.contract.scripted_door import ScriptedDoor
 from tests.unit.describing import a_brand
 
@@ -74,6 +81,14 @@ class Texts:
     known: dict[str, Product]
     loop: asyncio.AbstractEventLoop
     made: int = 0
+    answers: list[str] = field(default_factory=list)  # what a model would write; none: none runs
+    model_version: str = "scripted-1"
+    deps: Deps | None = None
+
+    async def write(self, request: WritingRequest) -> AsyncIterator[Piece]:
+        if not self.answers:
+            raise DependencyUnavailable("writer", "no language model runs here")
+        yield Piece(self.answers.pop(0), done=True, tokens=100)
 
     def add(
         self,
@@ -152,22 +167,28 @@ def texts_service(file: Path) -> Iterator[tuple[Texts, str]]:
     thread.start()
     database = SqliteDatabase(file)
     texts = Texts(SqlVersions(database), {}, loop)
+    shelf = SqliteDatabase(file)
+    photos = SqlPhotos(shelf)
     deps = Deps(
         products=MemoryProducts(texts.known),
-        writer=NoWriter(),
+        writer=texts,
         versions=texts.store,
         measures=FixedMeasures(),
         brand=a_brand(),
         style=StyleGuide(),
         styles={},
+        spam=FixedSpamScorer(),
+        photos=PhotoJudge(),
+        seen=photos,
         writing=WritingSettings(),
         now_ms=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: os.urandom(16).hex(),
     )
+    texts.deps = deps
 
     async def start() -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server()
-        service = DescriptionsService(deps, texts.store, asyncio.Semaphore(1))
+        service = DescriptionsService(deps, texts.store, photos, asyncio.Semaphore(1))
         descriptions_pb2_grpc.add_DescriptionsServicer_to_server(Descriptions(service), server)
         health = HealthServicer()
         health.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -185,6 +206,7 @@ def texts_service(file: Path) -> Iterator[tuple[Texts, str]]:
         thread.join()
         loop.close()
         database.close()
+        shelf.close()
 
 
 @contextmanager

@@ -315,6 +315,7 @@ def test_every_page_can_be_read_and_used_by_everybody(
             "/reviews",
             f"/product?id={product_id}",
             f"/product/edit?id={product_id}&version={version_id}",
+            "/submit?kind=campaign",
             "/window?placement=home&shopper=U1",
             "/status",
             "/product?id=unknown",

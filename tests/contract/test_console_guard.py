@@ -23,6 +23,8 @@ ACTIONS = (
     "/reviews/reject",
     "/product/edit",
     "/product/rollback",
+    "/product/generate",
+    "/submit",
     "/logout",
     "/login",
 )
@@ -40,7 +42,15 @@ def console(folder: Path) -> Iterator[RunningConsole]:
 
 
 def test_without_a_session_there_is_only_the_log_in(console: RunningConsole) -> None:
-    for path in ("/", "/reviews", "/product?id=P1", "/product/edit", "/window", "/status"):
+    for path in (
+        "/",
+        "/reviews",
+        "/product?id=P1",
+        "/product/edit",
+        "/submit",
+        "/window",
+        "/status",
+    ):
         answer = ask(console.address, "GET", path)
         assert answer.status == 303
         assert answer.headers["location"].startswith("/login?next=")
@@ -49,7 +59,7 @@ def test_without_a_session_there_is_only_the_log_in(console: RunningConsole) -> 
 def test_nothing_is_done_by_get(console: RunningConsole) -> None:
     cookie, _ = logged_in(console.address, console.token)
     for path in ACTIONS:
-        if path not in ("/login", "/product/edit"):  # which show their forms
+        if path not in ("/login", "/product/edit", "/submit"):  # which show their forms
             assert ask(console.address, "GET", path, cookie=cookie).status == 405
 
 

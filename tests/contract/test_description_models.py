@@ -78,6 +78,21 @@ def test_facts_come_from_the_shops_tables(shop: Path) -> None:
         asyncio.run(facts.product("P999999"))
 
 
+def test_a_categorys_facts_come_from_its_products(shop: Path) -> None:
+    tables = SnapshotFacts(shop, shop / "specifications.parquet")
+    first = asyncio.run(tables.product("P000001"))
+    category = asyncio.run(tables.category(first.facts.category))
+    told = {line.name: line.text for line in category.facts.lines}
+    assert int(told["products"]) >= 1
+    assert first.facts.brand in told["brands"]
+    assert category.traffic >= first.traffic
+    assert 0.0 <= category.traffic_share <= 1.0
+    whole = asyncio.run(tables.whole_shop())
+    assert (whole.traffic, whole.facts.lines) == (3.0, ())
+    with pytest.raises(NotFound):
+        asyncio.run(tables.category("no-such-category"))
+
+
 def test_without_specifications_the_catalogues_attributes_are_the_facts(shop: Path) -> None:
     product = asyncio.run(SnapshotFacts(shop, None).product("P000001"))
     names = [attribute.name for attribute in product.facts.attributes]

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from serving.describe.pipeline import Deps
+from serving.describe.call import Deps
 from serving.describe.ports import Piece, WritingRequest
 from serving.descriptions_door import Descriptions
 from serving.descriptions_service import DescriptionsService
@@ -16,6 +16,7 @@ from serving.proto import descriptions_pb2 as pb
 from serving.proto import descriptions_pb2_grpc as rpc
 from tests.unit.described_products import a_page
 from tests.unit.describing import FALSE, TRUE, a_product, deps_of
+from tests.unit.written_pages import OFFER, a_letter
 
 Stub = rpc.DescriptionsStub
 
@@ -23,7 +24,8 @@ Stub = rpc.DescriptionsStub
 @asynccontextmanager
 async def _door(deps: Deps) -> AsyncIterator[Stub]:
     server = grpc.aio.server()
-    service = DescriptionsService(deps, deps.versions, asyncio.Semaphore(2))  # type: ignore[arg-type]
+    photos = deps.seen
+    service = DescriptionsService(deps, deps.versions, photos, asyncio.Semaphore(2))  # type: ignore[arg-type]
     rpc.add_DescriptionsServicer_to_server(Descriptions(service), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -129,6 +131,63 @@ def test_a_roll_back_is_visible_at_once_and_remembered(tmp_path: Path) -> None:
         assert [v.number for v in kept.versions] == [2, 1]
         assert [d.action for d in kept.decisions][:2] == ["rolled_back", "published"]
         assert kept.decisions[0].actor == "bob"
+
+    _with_door(deps_of(tmp_path), work)
+
+
+def test_a_letter_is_handed_in_approved_shown_and_rolled_back(tmp_path: Path) -> None:
+    async def work(stub: Stub) -> None:
+        ask = pb.GetDescriptionRequest(product_id="spring", kind=pb.PAGE_CAMPAIGN)
+        for opening in (a_letter().opening, a_letter().opening.replace("every", "each")):
+            made = (await stub.SubmitPage(_a_page(opening))).version
+            assert (made.kind, made.state) == (pb.PAGE_CAMPAIGN, pb.VERSION_IN_REVIEW)
+            assert {each.name: each.value for each in made.measures}["spam points"] == 0.4
+            assert {claim.attribute for claim in made.claims} >= {"offer", "P1 width"}
+            waiting = await stub.ListReviews(pb.ListReviewsRequest(kind=pb.PAGE_CAMPAIGN))
+            assert [each.version.version_id for each in waiting.entries] == [made.version_id]
+            await stub.Approve(pb.ApproveRequest(version_id=made.version_id, actor="bob"))
+            assert (await stub.GetDescription(ask)).version.text.opening == opening
+        back = pb.RollbackRequest(product_id="spring", actor="bob", kind=pb.PAGE_CAMPAIGN)
+        await stub.Rollback(back)
+        assert (await stub.GetDescription(ask)).version.number == 1
+        products = await stub.ListReviews(pb.ListReviewsRequest(kind=pb.PAGE_PRODUCT))
+        assert products.waiting == 0
+
+    _with_door(deps_of(tmp_path), work)
+
+
+def _a_page(opening: str) -> pb.SubmitPageRequest:
+    letter = a_letter(opening=opening)
+    text = pb.PageText(
+        opening=letter.opening, bullets=letter.bullets, close=letter.close,
+        title=letter.title, summary=letter.summary,
+    )  # fmt: skip
+    stated = [pb.ProductFact(name=each.name, value=each.value) for each in OFFER.stated]
+    brief = pb.CampaignBrief(product_ids=OFFER.product_ids, stated=stated)
+    return pb.SubmitPageRequest(
+        kind=pb.PAGE_CAMPAIGN, product_id="spring", text=text, actor="ada", brief=brief
+    )
+
+
+def test_a_page_that_cannot_be_taken_in_is_refused_by_field(tmp_path: Path) -> None:
+    async def work(stub: Stub) -> None:
+        for change, field in (
+            (lambda page: page.ClearField("brief"), "brief"),
+            (lambda page: page.brief.product_ids.extend(["P1"] * 21), "brief.product_ids"),
+            (lambda page: setattr(page.brief.stated[0], "value", ""), "brief.stated[0].value"),
+            (lambda page: setattr(page, "kind", pb.PAGE_CATEGORY), "brief"),
+            (lambda page: setattr(page, "kind", 99), "kind"),
+            (lambda page: setattr(page.text, "title", ""), "text.title"),
+            (lambda page: setattr(page.text, "summary", "x" * 2_000), "text.summary"),
+            (lambda page: setattr(page, "model", "m\n"), "model"),
+        ):
+            page = _a_page(a_letter().opening)
+            change(page)
+            code, said = await _code(stub.SubmitPage(page))
+            assert (code, said.startswith(field)) == (grpc.StatusCode.INVALID_ARGUMENT, True), said
+        page = _a_page(a_letter().opening)
+        page.brief.product_ids[0] = "P404"
+        assert (await _code(stub.SubmitPage(page)))[0] is grpc.StatusCode.NOT_FOUND
 
     _with_door(deps_of(tmp_path), work)
 

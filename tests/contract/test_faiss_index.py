@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from serving.adapters.faiss import FaissIndex, load_index
+from serving.adapters.faiss_filtering import Way
 from shop.errors import DependencyTimeout, DependencyUnavailable, ReleaseRejected
-from shop.release import INDEX_FILE, VECTORS_FILE, Manifest
+from shop.release import INDEX_FILE, TEXT_INDEX_FILE, VECTORS_FILE, Manifest
 from tests.contract.small_release import PRODUCT_COUNT, SCHEMA, a_release, sign
 
 SIZE = 16
@@ -93,6 +94,13 @@ def test_what_would_hold_up_the_event_loop_is_searched_beside_it() -> None:
     index.close()
 
 
+def test_the_thread_beside_the_event_loop_searches_with_one_thread_alone() -> None:
+    index = flat(some_vectors(30))
+    threads = index._executor.submit(faiss.omp_get_max_threads).result()
+    index.close()
+    assert threads == 1
+
+
 def test_vector_or_filter_of_another_shape_is_refused() -> None:
     index = flat(some_vectors(30))
     with pytest.raises(DependencyUnavailable, match="shape"):
@@ -170,6 +178,26 @@ def a_release_in_cells(folder: Path) -> tuple[Path, Manifest]:
     index.add(vectors)
     faiss.write_index(index, str(release / INDEX_FILE))
     return release, sign(release, manifest.release, manifest.version)
+
+
+def test_texts_are_never_compared_with_the_vectors_of_products(tmp_path: Path) -> None:
+    release, manifest = a_release_in_cells(tmp_path)
+    (release / INDEX_FILE).rename(release / TEXT_INDEX_FILE)
+    (release / INDEX_FILE).write_bytes(b"")
+    manifest = sign(release, manifest.release, manifest.version)
+    vectors = np.load(release / VECTORS_FILE)
+    index = load_index(
+        release,
+        manifest,
+        row_count=PRODUCT_COUNT + 1,
+        vector_size=SCHEMA.vector_size,
+        file=TEXT_INDEX_FILE,
+    )
+    allowed = np.zeros(PRODUCT_COUNT + 1, dtype=np.bool_)
+    allowed[[3, 7]] = True
+    assert index.way_for(2) is Way.SELECTOR
+    assert search(index, vectors[7], 5, allowed)[0] == [7, 3]
+    index.close()
 
 
 def test_few_allowed_rows_of_a_release_in_cells_are_compared_as_they_are(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The versions store, the same on SQLite and on a real PostgreSQL."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from serving.adapters.photo_sql import SqlPhotos
+from serving.adapters.photos import read_photo
 from serving.adapters.postgres import PostgresDatabase
 from serving.adapters.sqlite import SqliteDatabase
+from serving.adapters.version_records import from_body, to_body
 from serving.adapters.version_sql import SqlVersions
 from serving.describe.versions import (
     Action,
@@ -21,10 +25,13 @@ from serving.describe.versions import (
     State,
     Version,
 )
+from serving.shown_texts import ShownTexts
 from shop.descriptions.faults import Fault, FaultKind
+from shop.descriptions.pages import Measure, PageKind
 from shop.errors import DependencyUnavailable
 from tests.contract.running_postgres import RunningPostgres, needs_postgres
 from tests.unit.described_products import a_page, a_shelf
+from tests.unit.drawn_photos import a_photo, as_file
 
 OpenStore = Callable[[], SqlVersions]
 
@@ -50,7 +57,9 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenS
     store()
     if request.param == "postgres":
         with opened[0].transaction():
-            opened[0].run("TRUNCATE review_queue, pages, decisions, outbox, versions")
+            opened[0].run(
+                "TRUNCATE photo_products, photos, review_queue, pages, decisions, outbox, versions"
+            )
     yield store
     for database in opened:
         database.close()
@@ -153,6 +162,113 @@ def test_the_queue_is_in_order_of_impact_and_paged(open_store: OpenStore) -> Non
         assert {k.state for k in page} == {State.IN_REVIEW}
 
     run(work())
+
+
+def test_pages_of_different_kinds_share_a_queue_and_nothing_else(open_store: OpenStore) -> None:
+    async def work() -> None:
+        store = open_store()
+        letter = a_version("letter", "P1", kind=PageKind.CAMPAIGN, impact=Impact(99.0, 1.0, 1.0))
+        letter = replace(letter, measures=(Measure("spam points", 0.5),))
+        await store.add(a_version("text"), first(a_version("text"), Action.QUEUED))
+        queued = replace(first(letter, Action.QUEUED), kind=PageKind.CAMPAIGN)
+        kept = await store.add(letter, queued)
+        assert (kept.number, kept.version) == (1, letter)
+        both, _ = await store.waiting(limit=9, after=None)
+        assert [k.version.version_id for k in both] == ["letter", "text"]
+        page, waiting = await store.waiting(limit=9, after="letter", kind=PageKind.PRODUCT)
+        assert ([k.version.version_id for k in page], waiting) == (["text"], 1)
+        await store.decide(replace(queued, action=Action.APPROVED))
+        assert await store.published("P1") is None
+        shown = await open_store().published("P1", PageKind.CAMPAIGN)
+        assert shown is not None
+        assert shown.version == letter
+        _, decisions = await store.history("P1", PageKind.CAMPAIGN)
+        assert [d.action for d in decisions] == [Action.APPROVED, Action.QUEUED]
+        assert [d.action for d in (await store.history("P1"))[1]] == [Action.QUEUED]
+        told = [json.loads(message.body) for message in await store.due(now_ms=3_000, limit=9)]
+        assert {(each["type"], each["product_id"]) for each in told} == {
+            ("description.queued", "P1"),
+            ("campaign.queued", "P1"),
+            ("campaign.approved", "P1"),
+        }
+        with pytest.raises(Conflict):
+            await store.decide(Decision("letter", "P1", Action.ROLLED_BACK, "ada", "", 2_000))
+
+    run(work())
+
+
+def test_photos_are_kept_once_and_look_alikes_of_other_products_are_found(
+    open_store: OpenStore,
+) -> None:
+    async def work() -> None:
+        photos = SqlPhotos(open_store()._database)
+        one = read_photo(as_file(a_photo(1)), thumbnail_side=112)
+        darker = read_photo(as_file((a_photo(1) * 0.9).astype("uint8")), thumbnail_side=112)
+        other = read_photo(as_file(a_photo(9)), thumbnail_side=112)
+        for _ in range(2):
+            await photos.keep(one, "P1")
+        await photos.keep(one, "P3")
+        assert await photos.content(one.digest) == one.content
+        assert await photos.alike(darker, "P1") is not None
+        found = await photos.alike(darker, "P2")
+        assert found is not None
+        assert found.product_id == "P1"
+        assert found.bits <= 8
+        assert await photos.alike(other, "P2") is None
+
+    run(work())
+
+
+def test_lists_learn_which_texts_are_shown_and_of_what_was_taken_back(
+    open_store: OpenStore,
+) -> None:
+    async def work() -> None:
+        store = open_store()
+        texts = ShownTexts(lambda: store._database)
+        texts.look()
+        assert texts.versions == {}
+        await _add(store, a_version("a"), Action.PUBLISHED)
+        await _add(store, a_version("b"), Action.PUBLISHED)
+        letter = a_version("letter", "P2", kind=PageKind.CAMPAIGN)
+        decision = replace(first(letter, Action.PUBLISHED), kind=PageKind.CAMPAIGN)
+        await store.add(letter, decision)
+        texts.look()
+        assert texts.versions == {"P1": "b"}
+        await store.decide(Decision("a", "P1", Action.ROLLED_BACK, "bob", "", 90_000_000))
+        texts.look()
+        assert texts.versions == {"P1": "a"}
+        await _add(store, a_version("c", "P3", created_ms=90_000_001), Action.QUEUED)
+        texts.look()
+        assert texts.versions == {"P1": "a"}
+
+    run(work())
+
+
+def test_a_store_that_is_not_there_yet_or_is_lost_leaves_what_was_known(tmp_path: Path) -> None:
+    texts = ShownTexts(lambda: None)
+    texts.look()
+    assert texts.versions == {}
+    database = SqliteDatabase(tmp_path / "empty.sqlite")  # nobody has made the tables
+    connected = iter([database, SqliteDatabase(tmp_path / "full.sqlite")])
+    texts = ShownTexts(lambda: next(connected))
+    texts.versions["P1"] = "a"
+    with pytest.raises(DependencyUnavailable):
+        texts.look()
+    assert texts.versions == {"P1": "a"}
+    store = SqlVersions(SqliteDatabase(tmp_path / "full.sqlite"))
+    run(_add(store, a_version("b"), Action.PUBLISHED))
+    texts.look()  # by a new connection
+    assert texts.versions == {"P1": "b"}
+    texts.close()
+
+
+def test_records_of_the_time_when_there_were_only_products_are_read() -> None:
+    body = json.loads(to_body(a_version("old")))
+    for newer in ("kind", "measures"):
+        del body[newer]
+    for newer in ("title", "summary"):
+        del body["text"][newer]
+    assert from_body(json.dumps(body)) == a_version("old")
 
 
 def test_a_version_is_decided_about_once(open_store: OpenStore) -> None:

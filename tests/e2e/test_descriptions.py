@@ -1,8 +1,11 @@
 """A merchandiser's day on the whole stack: review, publish, take back; no model, no new text."""
 
 import asyncio
+import json
 import time
 from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import grpc
 import psutil
@@ -15,6 +18,7 @@ from serving.proto import descriptions_pb2 as pb
 from serving.proto import descriptions_pb2_grpc as rpc
 from tests.contract.test_version_stores import a_version, first
 from tests.e2e.running_stack import RunningStack, eventually
+from tests.unit.written_pages import OFFER, a_letter
 
 VISIBLE_WITHIN_S = 1.0
 
@@ -43,7 +47,8 @@ def _keep(stack: RunningStack, product_id: str, *version_ids: str, last: Action)
         for version_id in version_ids:
             version = a_version(version_id, product_id)
             action = last if version_id == version_ids[-1] else Action.PUBLISHED
-            asyncio.run(store.add(version, first(version, action)))
+            decision = replace(first(version, action), at_ms=time.time_ns() // 1_000_000)
+            asyncio.run(store.add(version, decision))
 
 
 def _shown(stub: rpc.DescriptionsStub, product_id: str) -> str:
@@ -89,23 +94,64 @@ def test_a_text_is_approved_and_taken_back_within_a_second(
     assert actions == ["rolled_back", "approved", "queued", "published"]
 
 
+def test_a_campaign_and_a_category_page_live_through_the_command_line(
+    stack: RunningStack, stub: rpc.DescriptionsStub, tmp_path: Path
+) -> None:
+    letter = tmp_path / "letter.json"
+    summary = "For every room of yours, until 30 November."
+    letter.write_text(json.dumps(asdict(a_letter(bullets=(), summary=summary))))
+    offer = f"offer={OFFER.stated[0].value}"
+    made = stack.cli_json(
+        "review", "submit", "campaign", "spring", "--text", str(letter), "--state", offer
+    )
+    assert made["state"] == "VERSION_IN_REVIEW", made["faults"]
+    queue = stack.cli_json("review", "list", "--kind", "campaign")
+    assert [each["version"]["product_id"] for each in queue["entries"]] == ["spring"]
+    assert stack.cli("review", "approve", made["version_id"]).returncode == 0
+    shown = stack.cli_json("describe", "spring", "--kind", "campaign")
+    assert shown["text"]["title"] == a_letter().title
+    page = pb.SubmitPageRequest(
+        kind=pb.PAGE_CATEGORY, product_id="no-such-category", actor="ada",
+        text=pb.PageText(title="Boats for every lake", opening="Boats, and nothing but boats."),
+    )  # fmt: skip
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.SubmitPage(page, timeout=30)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 def test_losing_the_descriptions_costs_no_recommendation(
     stack: RunningStack, stub: rpc.DescriptionsStub
 ) -> None:
     _keep(stack, "P000003", "kept", last=Action.PUBLISHED)
-    file = str(stack.state_dir / "descriptions" / "versions.sqlite")
-    (holder,) = [process for process in psutil.process_iter() if file in _files(process)]
+    port = int(stack.state.addresses["descriptions"].rpartition(":")[2])
+    (holder,) = [process for process in psutil.process_iter() if port in _ports(process)]
     holder.kill()
     assert stack.home(stack.known_shopper).items
     assert eventually(lambda: _answers(stub))
     assert _shown(stub, "P000003") == "kept"
 
 
-def _files(process: psutil.Process) -> set[str]:
+def test_a_list_tells_which_version_of_its_text_each_product_shows(
+    stack: RunningStack, stub: rpc.DescriptionsStub
+) -> None:
+    product_id = stack.home(stack.known_shopper).items[0].product_id
+    _keep(stack, product_id, "shown-in-lists", last=Action.PUBLISHED)
+
+    def is_told() -> bool:
+        told = {each.product_id: each.description_version
+                for each in stack.home(stack.known_shopper).items}  # fmt: skip
+        return told.get(product_id) == "shown-in-lists"
+
+    assert eventually(is_told)
+
+
+def _ports(process: psutil.Process) -> set[int]:
+    """That it listens at."""
     try:
-        return {opened.path for opened in process.open_files()}
+        found = process.net_connections(kind="tcp")
     except psutil.Error:
         return set()
+    return {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
 
 
 def test_a_decision_of_another_day_is_still_there(stack: RunningStack) -> None:

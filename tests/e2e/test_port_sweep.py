@@ -1,5 +1,6 @@
 """A stack whose door asks for tokens, and every port of it as a stranger finds it."""
 
+import json
 import os
 import re
 import shutil
@@ -8,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -23,6 +26,7 @@ from serving.stack.folder import StackState, StateFolder
 from serving.stack.local import BUSINESS_SYSTEMS, FEEDS
 from serving.stack.processes import descendants, marked
 from shop.errors import Forbidden, Unauthenticated
+from shop.release import CATALOGUE_FILE
 from tests.e2e.port_sweep import Listening, listening
 from tests.e2e.running_stack import RunningStack, eventually, vitrine
 
@@ -59,7 +63,7 @@ def guarded(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> It
     state_dir, settings = folder / "state", folder / "settings.toml"
     for name in LEARNT:
         shutil.copytree(stack.state_dir / name, state_dir / name)
-    settings.write_text('[door]\ncallers = "tokens"\n')
+    settings.write_text('[door]\ncallers = "tokens"\n[index]\nshards = 2\n')
     assert "vitrine token create" in refused_start(settings, state_dir)
     for who in ("shop", "operator"):
         words = ("token", "create", who, "--scope", who, "--out", str(folder / who))
@@ -183,3 +187,40 @@ def test_tokens_open_what_they_are_for_until_they_are_revoked(guarded: StackStat
     assert "vitrine token revoke shop" in audited
     assert shop not in audited
     assert stat.S_IMODE(os.stat(log).st_mode) == 0o600
+
+
+def test_the_index_lies_in_parts_that_status_shows_and_a_killed_one_comes_back(
+    guarded: StackState,
+) -> None:
+    state_dir = files_of(guarded) / "state"
+
+    def parts() -> list[dict[str, Any]]:
+        ran = vitrine("status", "--json", state_dir=state_dir)
+        found: list[dict[str, Any]] = json.loads(ran.stdout)["shards"]
+        return found
+
+    def all_hold() -> bool:
+        return all(part["products"] > 0 for part in parts())
+
+    assert len(parts()) == 2
+    assert all_hold()
+    catalogue = pq.read_metadata(state_dir / "releases" / guarded.release / CATALOGUE_FILE)
+    assert sum(part["products"] for part in parts()) == catalogue.num_rows
+    (pid,) = [each.pid for each in guarded.services if each.name == "shard-1"]
+    assert pid is not None
+    token = read_token(files_of(guarded) / "operator")
+    with VitrineClient(guarded.door, token=token, timeout_s=10.0) as shop:
+        psutil.Process(pid).kill()
+        for _ in range(10):
+            assert shop.recommend(placement="home").items
+        assert eventually(lambda: pid not in service_pids(state_dir) and all_hold())
+
+        def is_whole() -> bool:
+            reply = shop.recommend(placement="home", explain=True)  # not from the cache
+            return all(each.reason != "PARTIAL_INDEX" for each in reply.degraded)
+
+        assert eventually(is_whole)
+
+
+def service_pids(state_dir: Path) -> set[int | None]:
+    return {each.pid for each in StateFolder(state_dir).running().services}

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.adapters.memory_descriptions import FixedMeasures, MemoryProducts, ScriptedWriter
+from serving.adapters.memory_descriptions import (
+    FixedMeasures,
+    FixedSpamScorer,
+    MemoryPhotos,
+    MemoryProducts,
+    ScriptedWriter,
+)
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.version_sql import SqlVersions
-from serving.describe.pipeline import (
-    Deps,
-    Progress,
-    Wish,
-    WritingSettings,
-    describe,
-)
-from serving.describe.ports import Product, Writer
+from serving.describe.call import Deps, Wish, WritingSettings
+from serving.describe.judging import PhotoJudge
+from serving.describe.pipeline import Progress, describe
+from serving.describe.ports import Product, SpamScorer, Writer
 from serving.describe.versions import Kept
 from shop.descriptions.brand import COLUMNS, BrandModel
 from shop.descriptions.facts import Facts
@@ -49,6 +51,7 @@ def deps_of(
     brand: BrandModel | None = None,
     style: StyleGuide | None = None,
     on_piece: Callable[[], None] | None = None,
+    spam: SpamScorer | None = None,
 ) -> Deps:
     """Everything that the pipeline works with."""
     numbers = count(1)
@@ -61,6 +64,9 @@ def deps_of(
         brand=brand or a_brand(),
         style=style or StyleGuide(),
         styles={},
+        spam=spam or FixedSpamScorer(),
+        photos=PhotoJudge(),
+        seen=MemoryPhotos(),
         writing=WritingSettings(),
         now_ms=lambda: 1_000,
         new_id=lambda: f"v{next(numbers)}",

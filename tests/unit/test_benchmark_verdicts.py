@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loadtest.benchmarks import nodes
 from loadtest.benchmarks.faults import outcome_of
+from loadtest.benchmarks.result import Result
 from loadtest.benchmarks.stack import BenchmarkFailed
 from loadtest.benchmarks.start import make_run
-from loadtest.openloop import CallLog
+from loadtest.openloop import OK, CallLog
 from tests.unit.test_histogram import a_log
 
 CALLS, KILLED_S = 200, 0.5  # a call every 10 ms
@@ -102,3 +104,25 @@ def test_a_run_in_the_background_stops_its_start_all_the_same(tmp_path: Path) ->
     finally:
         signal.signal(signal.SIGINT, before)
     assert start.stop_s < 10.0
+
+
+def a_lost_node(
+    *, raw: list[str] | None = None, retrying: list[str] | None = None, replaced_s: float = 6.0
+) -> Result:
+    well = [5.0] * CALLS
+    course = nodes.Course(a_log(well, raw), a_log(well, retrying), replaced_s)
+    return nodes.result_of(course)
+
+
+def test_a_node_is_lost_in_good_order_if_who_asks_again_lost_nothing() -> None:
+    some = ["UNAVAILABLE"] * 9 + [OK] * (CALLS - 9)
+    result = a_lost_node(raw=some)
+    assert result.holds
+    assert (result.figures["raw_failed"], result.figures["retrying_failed"]) == (9, 0)
+    assert result.figures["calls"] == 2 * CALLS
+    assert not a_lost_node(retrying=some).holds
+
+
+def test_a_lost_node_that_shows_a_bug_or_is_not_replaced_does_not_hold() -> None:
+    assert not a_lost_node(raw=["INTERNAL"] + [OK] * (CALLS - 1)).holds
+    assert not a_lost_node(replaced_s=60.0).holds

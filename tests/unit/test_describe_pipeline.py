@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from serving.adapters.memory_descriptions import NoWriter, ScriptedWriter
-from serving.describe.pipeline import Judged, Written, describe, edit
+from serving.describe.handing_in import edit
+from serving.describe.pipeline import Judged, Written, describe
 from serving.describe.versions import Action, State
 from shop.descriptions.faults import FaultKind
 from shop.descriptions.style import StyleGuide

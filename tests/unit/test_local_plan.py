@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from serving.console.settings import ConsoleSettings
+from serving.index_settings import IndexSettings
 from serving.settings import BusinessSettings, FeedSettings, Settings
 from serving.stack.folder import StateFolder
 from serving.stack.local import BUSINESS_SYSTEMS, FEEDS, plan_local
@@ -49,6 +50,27 @@ def test_feeds_that_are_elsewhere_stay_there(tmp_path: Path) -> None:
     settings = replace(Settings(), feeds=FeedSettings(demand="planning:9000"))
     variables, _ = door_variables(tmp_path, settings)
     assert not [name for name in variables if name.startswith("VITRINE_FEEDS__")]
+
+
+def test_parts_of_the_index_are_started_before_the_door_that_is_told_of_them(
+    tmp_path: Path,
+) -> None:
+    planned = a_plan(tmp_path, replace(Settings(), index=IndexSettings(shards=3)))
+    names = [service.name for service in planned.services]
+    assert names.index("shard-0") < names.index("shard-2") < names.index("door")
+    (door,) = [service for service in planned.services if service.name == "door"]
+    told = door.variables()["VITRINE_INDEX__ADDRESSES"].split(",")
+    assert [planned.addresses()[f"shard {at}"] for at in range(3)] == told
+    assert len(set(told)) == 3
+    for at, service in enumerate(planned.services[names.index("shard-0") :][:3]):
+        assert told[at] in service.argv
+
+
+def test_parts_that_are_elsewhere_are_shown_and_not_started(tmp_path: Path) -> None:
+    about = IndexSettings(2, ("10.0.0.1:9300", "10.0.0.2:9300"))
+    planned = a_plan(tmp_path, replace(Settings(), index=about))
+    assert not [each for each in planned.services if each.name.startswith("shard")]
+    assert planned.addresses()["shard 1"] == "10.0.0.2:9300"
 
 
 def test_a_shop_with_its_own_systems_simulates_nothing(tmp_path: Path) -> None:

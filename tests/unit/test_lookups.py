@@ -456,14 +456,21 @@ def test_under_load_what_is_in_use_is_asked_in_bulk_before_it_is_too_old() -> No
     assert not {f"p{row}" for row in range(301, 401)} & {name for ask in asked_late for name in ask}
 
 
-def test_what_nobody_needs_any_more_is_not_asked_ahead() -> None:
+def test_what_nobody_needs_any_more_is_asked_ahead_for_a_while_and_then_left() -> None:
     shelf = a_shelf(catalogue=a_catalogue(400))
 
-    async def calls() -> None:
-        await shelf.ask(np.arange(1, 301))
-        for _ in range(1_000):
+    async def calls(seconds: int) -> None:
+        for _ in range(seconds * 20):
             await shelf.ask(np.array([400]))
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.05)
 
-    shelf.time.run(calls())
-    assert sum(len(ask) for ask in shelf.pricing.asked) < 300 + 300 + 10  # once more, then left
+    def rows_asked() -> int:
+        return sum(len(ask) for ask in shelf.pricing.asked)
+
+    shelf.time.run(shelf.ask(np.arange(1, 301)))
+    shelf.time.run(calls(seconds=9))
+    assert rows_asked() > 300 * 4  # a call that comes now need not wait
+    shelf.time.run(calls(seconds=3))
+    before = rows_asked()
+    shelf.time.run(calls(seconds=10))
+    assert rows_asked() - before < 20  # 400 alone

@@ -40,6 +40,18 @@ def test_a_reply_says_what_is_shown_and_why() -> None:
     assert not second.HasField("explanation")
 
 
+def test_a_reply_names_the_version_of_each_text_that_is_shown() -> None:
+    shop = a_shop()
+    catalogue = shop.deps.release.tables.catalogue
+    texts = {"p1": "v-1", "p404": "v-2"}
+    for fields, told in (((), "v-1"), (("description_version",), "v-1"), (("title",), "")):
+        answer = shop.answer(an_ask(page_size=20, return_fields=frozenset(fields)))
+        reply = encode_answer(answer, catalogue, KEY, attribution_ttl_ms=1_000, texts=texts)
+        items = {item.product_id: item.description_version for item in reply.items}
+        assert items.pop("p1") == told
+        assert set(items.values()) == {""}
+
+
 def test_a_reply_says_which_conditions_of_the_filter_were_given_up() -> None:
     shop = a_shop()
     asked = an_ask(filter='brand = "acme" AND price < 17', page_size=5)

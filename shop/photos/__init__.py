@@ -1,0 +1,1 @@
+"""Photos: what a product's picture is like, by its pixels alone."""
