@@ -9,15 +9,15 @@ scaler's target.
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 from xml.sax.saxutils import escape
 
 from k8s.checks.build import OVERLAYS, ROOT, build_overlay
 from k8s.checks.cluster import Cluster, Pods, where
-from k8s.checks.serving import pod_settings, worker_environment
+from k8s.checks.settings import Reader, Role, addresses, readers
 
 _WIDTH, _GAP, _LINE, _PAD = 250, 80, 16, 10
 _COLUMNS = ("callers", "doors", "what they ask", "what lasts")
+_DATABASE = "vitrine-postgres"
 _COLOURS = ("#fdf3dc", "#e3eefb", "#e6f4e6", "#f1e9f7")
 
 
@@ -66,19 +66,25 @@ def diagram(cluster: Cluster) -> str:
 
 def _boxes(cluster: Cluster, picture: Picture) -> None:
     picture.add("storefronts", 0, "storefronts", "gRPC with a deadline")
+    if cluster.named("Deployment", "vitrine-console"):
+        picture.add("people", 0, "merchandisers, operators", "a browser")
     for gateway in cluster.of("Gateway"):
         listener = gateway["spec"]["listeners"][0]
         name = f"Gateway {gateway['metadata']['name']}"
-        picture.add(name, 0, name, f"{listener['protocol']} {listener['port']}", "GRPCRoute")
+        routes = sorted(each["kind"] for each in cluster.of("GRPCRoute") + cluster.of("HTTPRoute"))
+        picture.add(name, 0, name, f"{listener['protocol']} {listener['port']}", ", ".join(routes))
     if cluster.of("PodMonitor"):
         picture.add("prometheus", 0, "Prometheus", *_alert_lines(cluster))
     for pods in cluster.pods:
         kind, _, name = pods.owner.partition("/")
-        column = 1 if kind == "RayService" else 3 if kind == "StatefulSet" else 2
+        is_door = kind == "RayService" or name == "vitrine-console"
+        column = 1 if is_door else 3 if kind == "StatefulSet" else 2
         jobs = kind in ("CronJob", "Job")
         picture.add(pods.owner, 0 if jobs else column, f"{kind} {name}", *_pod_lines(cluster, pods))
     for service in cluster.services.values():
-        if service.is_external:
+        if service.name == _DATABASE and service.is_external:
+            picture.add(_DATABASE, 3, "the shop's own PostgreSQL", "by ExternalName")
+        elif service.is_external:
             picture.add("shop", 2, "the shop's own systems", "by ExternalName")
     for claim in cluster.of("PersistentVolumeClaim"):
         spec = claim["spec"]
@@ -105,9 +111,10 @@ def _pod_lines(cluster: Cluster, pods: Pods) -> Iterator[str]:
     owner = next((each for each in cluster.objects if pods.of == where(each)), None)
     if pods.is_worker and owner is not None:
         group = owner["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
-        yield f"{group['minReplicas']} to {group['maxReplicas']} pods, one gateway each"
+        low, high = group["minReplicas"], group["maxReplicas"]
+        yield f"{low if low == high else f'{low} to {high}'} pods, one door each"
     elif pods.is_head:
-        yield "controller, no gateway"
+        yield "controller, no door"
     elif owner is not None and "replicas" in owner["spec"]:
         yield f"{owner['spec']['replicas']} pod(s)"
     for container in pods.containers:
@@ -119,25 +126,29 @@ def _pod_lines(cluster: Cluster, pods: Pods) -> Iterator[str]:
 
 
 def _arrows(cluster: Cluster, picture: Picture) -> None:
-    for route in cluster.of("GRPCRoute"):
+    for route in cluster.of("GRPCRoute") + cluster.of("HTTPRoute"):
         gateway = f"Gateway {route['spec']['parentRefs'][0]['name']}"
-        picture.link("storefronts", gateway)
+        picture.link("storefronts" if route["kind"] == "GRPCRoute" else "people", gateway)
         for backend in route["spec"]["rules"][0]["backendRefs"]:
             for pods in _behind(cluster, backend["name"]):
-                picture.link(gateway, pods.owner, f"{backend.get('weight', 1)}")
+                picture.link(
+                    gateway, pods.owner, f"{backend['weight']}" if "weight" in backend else ""
+                )
+    if not cluster.of("Gateway"):
+        picture.link("people", "Deployment/vitrine-console")
+    for reader in readers(cluster):
+        if reader.role is Role.DOOR and not cluster.of("Gateway"):
+            picture.link("storefronts", reader.pods.owner)
+        for address in _addresses(cluster, reader):
+            host = address.partition(":")[0]
+            service = cluster.services.get(host)
+            if service is not None and service.is_external:
+                picture.link(reader.pods.owner, host if host == _DATABASE else "shop")
+            for target in _behind(cluster, host):
+                picture.link(reader.pods.owner, target.owner)
     for pods in cluster.pods:
         for claim in _claims(pods):
             picture.link(pods.owner, f"claim {claim}")
-        if pods.is_worker:
-            if not cluster.of("Gateway"):
-                picture.link("storefronts", pods.owner)
-            for address in _addresses(cluster, pods):
-                host = address.partition(":")[0]
-                service = cluster.services.get(host)
-                if service is not None and service.is_external:
-                    picture.link(pods.owner, "shop")
-                for target in _behind(cluster, host):
-                    picture.link(pods.owner, target.owner)
         if pods.is_head:
             for target in _behind(cluster, "vitrine-redis"):
                 picture.link(pods.owner, target.owner)
@@ -160,12 +171,8 @@ def _claims(pods: Pods) -> Iterator[str]:
             yield volume["persistentVolumeClaim"]["claimName"]
 
 
-def _addresses(cluster: Cluster, pods: Pods) -> Iterable[str]:
-    settings: Any = pod_settings(cluster, pods, worker_environment(cluster, pods))
-    yield settings.triton.address
-    yield "vitrine-redis:6379"
-    for section in (settings.business, settings.feeds):
-        yield from filter(None, (getattr(section, name) for name in section.__slots__))
+def _addresses(cluster: Cluster, reader: Reader) -> Iterable[str]:
+    return addresses(reader, reader.settings(cluster)).values()
 
 
 def _drawn(picture: Picture) -> str:

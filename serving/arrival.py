@@ -18,7 +18,6 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2_grpc
 
 from serving import health
 from serving.accepting import Accepted, accept_with
@@ -127,8 +126,7 @@ def add_services(servicer: Any, server: Any) -> None:
     for add_servicer in SERVES:
         add_servicer(servicer, server)
     accept_with(server, _accepted(noted), lambda: THIS_DOOR.acceptors)
-    server.add_passthrough_service(health.SERVICE_NAME)  # not a call that waits its turn
-    health_pb2_grpc.add_HealthServicer_to_server(health.THIS_PROCESS, server)
+    health.answer_health(server)
 
 
 def _accepted(noted: Mapping[str, Handler]) -> list[Accepted]:

@@ -5,10 +5,12 @@ names `serving.cluster_app:build`. A replica reads its settings where it runs, s
 them becomes a part of what Ray keeps.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from serving.caller_check import check_callers
 from serving.deployments import DoorGateway, gateway_application
 from serving.settings import DoorSettings, Settings
 from serving.settings_reader import load_settings
@@ -25,6 +27,7 @@ class ClusterGateway(DoorGateway):
     async def __init__(self, settings_file: str) -> None:  # type: ignore[misc]  # Serve awaits it
         settings = cluster_settings(Path(settings_file))
         check_certificates(settings.door)
+        check_callers(settings.door)
         await super().__init__(settings)
 
 
@@ -33,12 +36,21 @@ def build(arguments: Mapping[str, str]) -> Any:
 
     Raises SettingsRejected for what every replica would refuse, before any is started.
     """
+    settings_file = named_settings(arguments)
+    return gateway_application(ClusterGateway, DoorSettings(), settings_file)
+
+
+def named_settings(arguments: Mapping[str, str]) -> str:
+    """The path in an application's `args`, once what it leads to was read.
+
+    Raises SettingsRejected.
+    """
     if set(arguments) != {_SETTINGS}:
         raise SettingsRejected(
             f"args: must be {_SETTINGS} alone, the path of a TOML file; has {sorted(arguments)}"
         )
     cluster_settings(Path(arguments[_SETTINGS]))
-    return gateway_application(ClusterGateway, DoorSettings(), arguments[_SETTINGS])
+    return arguments[_SETTINGS]
 
 
 def cluster_settings(file: Path) -> Settings:
@@ -55,4 +67,10 @@ def cluster_settings(file: Path) -> Settings:
             " stands in front of all pods"
         )
     check_shards(settings)
-    return settings
+    # A replica runs in a folder of its own: who may call is read from where the settings say.
+    door = dataclasses.replace(
+        settings.door,
+        tokens_file=str(settings.callers_file),
+        audit_file=str(settings.audit_file),
+    )
+    return dataclasses.replace(settings, door=door)

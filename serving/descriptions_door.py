@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 
 from serving import arrival
+from serving.adapters.writer_service import WriterService
 from serving.arrival import this_caller
 from serving.audit import AuditLog
 from serving.deployments import listen_on
@@ -36,7 +37,8 @@ from serving.descriptions_codec import (
     required_id,
 )
 from serving.descriptions_service import DescriptionsService, open_descriptions
-from serving.guard import THIS_DOOR, Untold
+from serving.descriptions_telemetry import DescriptionsTelemetry
+from serving.guard import THIS_DOOR, Tells, Untold
 from serving.health import THIS_PROCESS
 from serving.logging_setup import REQUESTS, log_to_file
 from serving.proto import descriptions_pb2 as pb
@@ -59,14 +61,18 @@ _SERVE_CALLS = 200
 class Descriptions:
     """The methods of the service, for one replica."""
 
-    def __init__(self, service: DescriptionsService) -> None:
+    def __init__(self, service: DescriptionsService, tells: Tells | None = None) -> None:
         self._service = service
+        self._tells: Tells = tells or Untold()
+
+    def _answering(self, method: str, grpc_context: Any) -> "_Answering":
+        return _Answering(method, grpc_context, self._tells)
 
     async def GetDescription(
         self, request: pb.GetDescriptionRequest, grpc_context: Any
     ) -> pb.GetDescriptionResponse:
         """The published text; needs no language model."""
-        with _Answering("GetDescription", grpc_context):
+        with self._answering("GetDescription", grpc_context):
             page_id, kind = required_id("product_id", request.product_id), kind_of(request.kind)
             kept = await self._service.published(page_id, kind)
             shown = encode_version(kept, with_claims=request.with_claims)
@@ -77,7 +83,7 @@ class Descriptions:
         self, request: pb.GenerateDescriptionRequest, grpc_context: Any
     ) -> AsyncIterator[pb.GenerateDescriptionResponse]:
         """Pieces, judgements and the version as it was kept."""
-        with _Answering("GenerateDescription", grpc_context):
+        with self._answering("GenerateDescription", grpc_context):
             steps = self._service.generate(_wish(request))
             try:
                 async for step in steps:
@@ -89,7 +95,7 @@ class Descriptions:
         self, request: pb.SubmitPageRequest, grpc_context: Any
     ) -> pb.DecisionResponse:
         """Takes in a text that was written elsewhere."""
-        with _Answering("SubmitPage", grpc_context):
+        with self._answering("SubmitPage", grpc_context):
             kind = kind_of(request.kind)
             page_id = required_id("product_id", request.product_id)
             model = required_id("model", request.model) if request.model else ""
@@ -105,7 +111,7 @@ class Descriptions:
 
     async def GetPhoto(self, request: pb.GetPhotoRequest, grpc_context: Any) -> pb.GetPhotoResponse:
         """A photo's file."""
-        with _Answering("GetPhoto", grpc_context):
+        with self._answering("GetPhoto", grpc_context):
             digest = required_id("photo", request.photo)
             return pb.GetPhotoResponse(jpeg=await self._service.photos.content(digest))
         return pb.GetPhotoResponse()
@@ -114,7 +120,7 @@ class Descriptions:
         self, request: pb.ListReviewsRequest, grpc_context: Any
     ) -> pb.ListReviewsResponse:
         """What waits for a person, the greatest impact first."""
-        with _Answering("ListReviews", grpc_context):
+        with self._answering("ListReviews", grpc_context):
             limit = request.page_size or _DEFAULT_REVIEWS
             if not 1 <= limit <= MAX_REVIEWS:
                 raise InvalidRequest("page_size", f"is {limit}, must be 1 to {MAX_REVIEWS}")
@@ -131,14 +137,14 @@ class Descriptions:
 
     async def Approve(self, request: pb.ApproveRequest, grpc_context: Any) -> pb.DecisionResponse:
         """Publishes a version that waits."""
-        with _Answering("Approve", grpc_context):
+        with self._answering("Approve", grpc_context):
             version_id = required_id("version_id", request.version_id)
             return _decided(await self._service.approve(version_id, _actor(request.actor)))
         return pb.DecisionResponse()
 
     async def Edit(self, request: pb.EditRequest, grpc_context: Any) -> pb.DecisionResponse:
         """Publishes a person's text instead."""
-        with _Answering("Edit", grpc_context):
+        with self._answering("Edit", grpc_context):
             version_id, actor = required_id("version_id", request.version_id), request.actor
             draft = draft_of(request.text)
             return _decided(await self._service.edit(version_id, draft, _actor(actor)))
@@ -146,7 +152,7 @@ class Descriptions:
 
     async def Reject(self, request: pb.RejectRequest, grpc_context: Any) -> pb.DecisionResponse:
         """Takes a version out of the queue."""
-        with _Answering("Reject", grpc_context):
+        with self._answering("Reject", grpc_context):
             version_id, actor = required_id("version_id", request.version_id), request.actor
             reason = reason_of(request.reason)
             return _decided(await self._service.reject(version_id, _actor(actor), reason))
@@ -156,14 +162,14 @@ class Descriptions:
         self, request: pb.ListVersionsRequest, grpc_context: Any
     ) -> pb.ListVersionsResponse:
         """Every version and decision of a page."""
-        with _Answering("ListVersions", grpc_context):
+        with self._answering("ListVersions", grpc_context):
             page_id, kind = required_id("product_id", request.product_id), kind_of(request.kind)
             return encode_history(*await self._service.store.history(page_id, kind))
         return pb.ListVersionsResponse()
 
     async def Rollback(self, request: pb.RollbackRequest, grpc_context: Any) -> pb.DecisionResponse:
         """Publishes an earlier version again."""
-        with _Answering("Rollback", grpc_context):
+        with self._answering("Rollback", grpc_context):
             page_id, actor = required_id("product_id", request.product_id), _actor(request.actor)
             kind = kind_of(request.kind)
             return _decided(await self._service.rollback(page_id, request.version_id, actor, kind))
@@ -183,15 +189,30 @@ class DescriptionsDoor(Descriptions):
         self._stack = AsyncExitStack()
         try:
             opened: AbstractAsyncContextManager[DescriptionsService] = open_descriptions(settings)
-            super().__init__(await self._stack.enter_async_context(opened))
+            service = await self._stack.enter_async_context(opened)
         except VitrineError as error:
             logger.error(
                 "descriptions cannot start: %s", error
             )  # Serve tells only that they did not
             raise
-        THIS_DOOR.stand(door, Untold(), self._audit)
+        tells = self._telling(service, settings) if settings.describe.metrics_port else Untold()
+        super().__init__(service, tells)
+        THIS_DOOR.stand(door, tells, self._audit)
         self._knowing_callers = asyncio.create_task(THIS_DOOR.follow_callers())
         THIS_PROCESS.speak_for(lambda: True)
+
+    def _telling(self, service: DescriptionsService, settings: Settings) -> Tells:
+        telemetry = DescriptionsTelemetry()
+        telemetry.serve_metrics(settings.door.host, settings.describe.metrics_port)
+        writer = WriterService(settings.writer.address, settings.writer.deadline_s)
+        self._stack.push_async_callback(writer.close)
+
+        async def waiting() -> int:
+            return (await service.reviews(limit=1, after=None))[1]
+
+        looking = asyncio.create_task(telemetry.keep_looking(waiting, writer.look))
+        self._stack.callback(looking.cancel)
+        return telemetry
 
     async def __del__(self) -> None:  # Serve awaits it too, when the replica has drained
         self._knowing_callers.cancel()
@@ -203,9 +224,10 @@ class DescriptionsDoor(Descriptions):
 class _Answering:
     """One call: logs it, and answers an error with its status instead of raising it."""
 
-    def __init__(self, method: str, grpc_context: Any) -> None:
+    def __init__(self, method: str, grpc_context: Any, tells: Tells) -> None:
         self._method = method
         self._context = grpc_context
+        self._tells = tells
         self._at_s = time.monotonic()
 
     def __enter__(self) -> None:
@@ -221,7 +243,9 @@ class _Answering:
                 logger.error("%s failed", self._method, exc_info=error)
             refuse(self._context, refusal)
             code = refusal.code.name
-        ms = round((time.monotonic() - self._at_s) * 1000.0, 2)
+        seconds = time.monotonic() - self._at_s
+        self._tells.finished(self._method, code, seconds)
+        ms = round(seconds * 1000.0, 2)
         fields = {"method": self._method, "code": code, "ms": ms}
         REQUESTS.info("%s %s", self._method, code, extra={"fields": fields})
         return isinstance(error, Exception)

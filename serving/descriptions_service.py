@@ -149,9 +149,9 @@ async def open_descriptions(settings: Settings) -> AsyncIterator[DescriptionsSer
     """
     about = settings.describe
     async with AsyncExitStack() as stack:
-        database = stack.enter_context(closing(await asyncio.to_thread(_database, settings)))
+        database = stack.enter_context(closing(await asyncio.to_thread(open_database, settings)))
         store = await asyncio.to_thread(SqlVersions, database)
-        shelf = stack.enter_context(closing(await asyncio.to_thread(_database, settings)))
+        shelf = stack.enter_context(closing(await asyncio.to_thread(open_database, settings)))
         photos = SqlPhotos(shelf)
         specifications = Path(about.specifications) if about.specifications else None
         products = await asyncio.to_thread(SnapshotFacts, Path(about.snapshot), specifications)
@@ -188,11 +188,15 @@ def _quality_model(settings: Settings) -> QualityModel | None:
     return read_quality(settings.photo_quality_file)
 
 
-class _Connected(Database, Protocol):
-    def close(self) -> None: ...
+class ClosingDatabase(Database, Protocol):
+    """A connection that has an end."""
+
+    def close(self) -> None:
+        """Nothing can be asked any more."""
 
 
-def _database(settings: Settings) -> _Connected:
+def open_database(settings: Settings) -> ClosingDatabase:
+    """The one that the settings name; whoever opens it closes it. Raises DependencyUnavailable."""
     if settings.describe.store == "postgres":
         # Only here: the library is not loaded where no PostgreSQL is used.
         from serving.adapters.postgres import PostgresDatabase

@@ -11,10 +11,19 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 SERVICE_NAME: str = health.SERVICE_NAME
-_KNOWN = ("", "vitrine.v1.Recommendations", "vitrine.v1.Descriptions")
+KNOWN = (
+    *("", "vitrine.v1.Recommendations", "vitrine.v1.Descriptions"),
+    "vitrine.writer.v1.Writer",
+)
 _MAX_WATCHERS = 64
 _WATCH_STEP_S = 0.5
 _Status: Any = health_pb2.HealthCheckResponse
+
+
+def answer_health(server: Any) -> None:
+    """Adds this process's health to a gRPC server of Ray Serve, beside its queue of calls."""
+    server.add_passthrough_service(SERVICE_NAME)  # not a call that waits its turn
+    health_pb2_grpc.add_HealthServicer_to_server(THIS_PROCESS, server)
 
 
 class DoorHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no types
@@ -30,7 +39,7 @@ class DoorHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ha
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
         """SERVING once a list was made by both models, while events can be kept."""
-        if request.service not in _KNOWN:
+        if request.service not in KNOWN:
             await context.abort(
                 grpc.StatusCode.NOT_FOUND, f"service {request.service[:40]!r} is not served here"
             )
@@ -57,7 +66,7 @@ class DoorHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ha
             self._watchers -= 1
 
     def _status(self, service: str) -> Any:
-        if service not in _KNOWN:
+        if service not in KNOWN:
             return _Status(status=_Status.SERVICE_UNKNOWN)
         return _Status(status=_Status.SERVING if self._is_well() else _Status.NOT_SERVING)
 

@@ -10,8 +10,10 @@ import grpc
 from serving.adapters.vllm import VllmWriter
 from serving.deployments import listen_on
 from serving.describe.ports import WritingRequest
+from serving.health import THIS_PROCESS, answer_health
 from serving.logging_setup import log_to_file
 from serving.proto import writer_pb2 as pb
+from serving.proto import writer_pb2_grpc
 from serving.settings import Settings
 from shop.errors import (
     DependencyTimeout,
@@ -24,7 +26,7 @@ from shop.errors import (
 logger = logging.getLogger(__name__)
 
 APPLICATION = "writer"
-SERVICER_FUNCTIONS = ("serving.proto.writer_pb2_grpc.add_WriterServicer_to_server",)
+SERVICER_FUNCTIONS = ("serving.writer_gateway.add_services",)
 _MAX_SCHEMA = 20_000  # characters
 _MAX_PROMPT = 200_000
 _STATUS: tuple[tuple[type[VitrineError], grpc.StatusCode], ...] = (
@@ -46,6 +48,7 @@ class WriterGateway:
         except VitrineError as error:
             logger.error("the writer cannot start: %s", error)  # Serve tells only that it did not
             raise
+        THIS_PROCESS.speak_for(lambda: self._is_well)
         logger.info("writing with %s", self._writer.model_version)
 
     async def Write(
@@ -76,6 +79,20 @@ class WriterGateway:
     async def check_health(self) -> None:
         """Asked by Ray Serve, which replaces a replica whose engine died."""
         self._writer.check()
+
+    @property
+    def _is_well(self) -> bool:
+        try:
+            self._writer.check()
+        except VitrineError:
+            return False
+        return True
+
+
+def add_services(servicer: Any, server: Any) -> None:
+    """Adds the writer and its health to a gRPC server of Ray Serve."""
+    writer_pb2_grpc.add_WriterServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    answer_health(server)
 
 
 def _asked(request: pb.WriteRequest) -> WritingRequest:

@@ -194,14 +194,18 @@ MANNERS: dict[str, Manner] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m training.brand_voice", description=__doc__)
-    parser.add_argument("--products", type=Path, required=True, help="products.parquet of a shop")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model")
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
     model, report = train_brand_voice(pq.read_table(chosen.products))
     write_brand_voice(chosen.out, model, report)
     sys.stdout.write((chosen.out / REPORT_FILE).read_text())
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.brand_voice", description=__doc__)
+    parser.add_argument("--products", type=Path, required=True, help="products.parquet of a shop")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+    return parser
 
 
 if __name__ == "__main__":

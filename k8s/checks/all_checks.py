@@ -2,21 +2,25 @@
 
 from k8s.checks.cluster import Cluster, Finding
 from k8s.checks.commands import check_commands
+from k8s.checks.jobs import check_jobs
 from k8s.checks.monitoring import check_monitoring
 from k8s.checks.network import check_network
 from k8s.checks.pods import check_pods
 from k8s.checks.references import check_references
 from k8s.checks.schemas import check_schemas
 from k8s.checks.serving import check_serving
+from k8s.checks.settings import check_settings
 
 _CHECKS = (
     check_schemas,
     check_references,
     check_serving,
+    check_settings,
     check_pods,
     check_network,
     check_monitoring,
     check_commands,
+    check_jobs,
 )
 
 

@@ -20,10 +20,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "incremental-upgrade": ("shop-external", "incremental-upgrade"),
     "release-image": ("shop-external", "release-image"),
     "release-s3": ("shop-external", "release-s3"),
-    "vllm": ("shop-external", "vllm"),
+    "postgres": ("shop-external", "postgres-external", "descriptions", "writer", "console"),
 }
 
 Manifest = dict[str, Any]
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
 
 
 class BuildFailed(Exception):
@@ -45,7 +46,7 @@ def build(folder: Path) -> list[Manifest]:
     )
     if done.returncode:
         raise BuildFailed(f"{folder.name}: {done.stderr.strip()}")
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return [each for each in yaml.load_all(done.stdout, Loader=_LOADER) if each]
 
 
 def build_overlay(name: str) -> list[Manifest]:

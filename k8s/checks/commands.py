@@ -11,7 +11,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from k8s.checks.cluster import Cluster, Finding
 
 _STARTS = re.compile(r"python3? -m (\S+)(.*)")
-_FOREIGN = ("vllm",)
 
 
 def check_commands(cluster: Cluster) -> Iterator[Finding]:
@@ -31,8 +30,6 @@ def check_commands(cluster: Cluster) -> Iterator[Finding]:
 def _judged(at: str, text: str) -> Iterator[Finding]:
     for line in text.splitlines():
         for module, rest in _STARTS.findall(line):
-            if module.split(".")[0] in _FOREIGN:
-                continue
             if importlib.util.find_spec(module.split(".")[0]) is None or not _exists(module):
                 yield Finding("module", at, f"there is no module {module}")
                 continue
@@ -54,9 +51,14 @@ def _exists(module: str) -> bool:
         return False
 
 
+def _is_folder(module: str) -> bool:
+    found = importlib.util.find_spec(module)
+    return found is not None and found.submodule_search_locations is not None
+
+
 def _fault(module: str, words: list[str]) -> str:
     """What the module's own parser says against the words; "" if nothing."""
-    loaded = importlib.import_module(module)
+    loaded = importlib.import_module(f"{module}.__main__" if _is_folder(module) else module)
     make = getattr(loaded, "_parser", None)
     if make is None:
         return "it has no parser to ask"

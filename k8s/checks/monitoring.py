@@ -15,6 +15,7 @@ import yaml
 
 from k8s.checks.build import K8S, ROOT, Manifest
 from k8s.checks.cluster import Cluster, Finding, where
+from k8s.checks.settings import Role, readers
 
 RUNBOOK = ROOT / "docs" / "operations.md"
 # Of Triton 2.51, read from a running one; tests/k8s holds this list against it.
@@ -90,11 +91,7 @@ def door_metrics() -> frozenset[str]:
     telemetry.watch_cache(anything(counts=_Zeros(), kept=_Kept(evicted_count=0, kept_bytes=0)))
     telemetry.watch_offers(anything(questions={}))
     telemetry.watch_surroundings(anything(weather_is_known=False, trends_are_known=False))
-    names: set[str] = set()
-    for family in telemetry.registry.collect():
-        kind = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
-        names |= {f"{family.name}{end}" for end in kind.get(family.type, ("",))}
-    return frozenset(names)
+    return _names(telemetry.registry)
 
 
 class _Zeros:
@@ -107,13 +104,44 @@ class _Kept(SimpleNamespace):
         return 0
 
 
+def descriptions_metrics() -> frozenset[str]:
+    """What a door of descriptions exports."""
+    from serving.descriptions_telemetry import DescriptionsTelemetry
+
+    return _names(DescriptionsTelemetry().registry)
+
+
+def _names(registry: Any) -> frozenset[str]:
+    names: set[str] = set()
+    for family in registry.collect():
+        kind = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+        names |= {f"{family.name}{end}" for end in kind.get(family.type, ("",))}
+    return frozenset(names)
+
+
+def _exported(cluster: Cluster) -> dict[str, frozenset[str]]:
+    """By the pods' owner, what doors export; a port of 0 is none."""
+    found = {}
+    for reader in readers(cluster):
+        if reader.role is Role.DOOR:
+            found[reader.pods.owner] = door_metrics()
+        if reader.role is Role.DESCRIPTIONS:
+            try:
+                is_on = reader.settings(cluster).describe.metrics_port > 0
+            except ValueError:
+                is_on = False
+            found[reader.pods.owner] = descriptions_metrics() if is_on else frozenset()
+    return found
+
+
 def _collected(cluster: Cluster) -> set[str]:
     found: set[str] = set()
+    exported = _exported(cluster)
     for monitor in cluster.of("PodMonitor"):
         ports = {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]}
         for pods in cluster.selected(monitor["spec"]["selector"]):
-            if pods.is_worker and "metrics" in ports:
-                found |= door_metrics()
+            if "metrics" in ports:
+                found |= exported.get(pods.owner, frozenset())
             names = {container["name"] for container in pods.containers}
             found |= TRITON_METRICS if "triton" in names and "metrics" in ports else set()
             found |= CANARY_METRICS if "canary" in names and "canary" in ports else set()

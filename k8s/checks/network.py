@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from k8s.checks.cluster import Cluster, Finding, Pods, selects, where
-from k8s.checks.serving import pod_settings, worker_environment
+from k8s.checks.settings import addresses, readers
 
 _OUTSIDE = "outside"
 
@@ -21,6 +21,9 @@ def check_network(cluster: Cluster) -> Iterator[Finding]:
             yield Finding("egress", source.owner, f"may not go to {target.owner} at {port}")
         if not _allows(policies, target, source, port, "Ingress"):
             yield Finding("ingress", target.owner, f"does not let {source.owner} in at {port}")
+    for source, name, number in _needed_outside(cluster):
+        if not _lets_out(policies, source, number):
+            yield Finding("egress", source.owner, f"may not leave for {name} at {number}")
     for monitor in cluster.of("PodMonitor"):
         for pods in cluster.selected(monitor["spec"]["selector"]):
             for endpoint in monitor["spec"]["podMetricsEndpoints"]:
@@ -54,18 +57,14 @@ def _sensible(cluster: Cluster, policy: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _needed(cluster: Cluster) -> Iterator[tuple[Pods, Pods, int]]:
     """Source, target and the target's own port of every way that the stack goes."""
-    doors = [pods for pods in cluster.pods if pods.is_worker]
-    heads = [pods for pods in cluster.pods if pods.is_head]
-    for source in doors:
+    for reader in readers(cluster):
         try:
-            settings = pod_settings(cluster, source, worker_environment(cluster, source))
+            settings = reader.settings(cluster)
         except ValueError:
             continue
-        addresses = [settings.triton.address, "vitrine-redis:6379"]
-        for section in (settings.business, settings.feeds):
-            addresses += [getattr(section, name) for name in section.__slots__]
-        for address in filter(None, addresses):
-            yield from _ways(cluster, source, address)
+        for address in addresses(reader, settings).values():
+            yield from _ways(cluster, reader.pods, address)
+    heads = [pods for pods in cluster.pods if pods.is_head]
     for source in heads:
         yield from _ways(cluster, source, "vitrine-redis:6379")
     for source in cluster.pods:
@@ -73,6 +72,32 @@ def _needed(cluster: Cluster) -> Iterator[tuple[Pods, Pods, int]]:
             for variable in container.get("env", ()):
                 if variable["name"] == "TRITON":
                     yield from _ways(cluster, source, variable["value"])
+
+
+def _needed_outside(cluster: Cluster) -> Iterator[tuple[Pods, str, int]]:
+    """Source, name and port of what is outside the cluster."""
+    for reader in readers(cluster):
+        try:
+            settings = reader.settings(cluster)
+        except ValueError:
+            continue
+        for address in addresses(reader, settings).values():
+            host, _, number = address.rpartition(":")
+            service = cluster.services.get(host)
+            if service is not None and service.is_external:
+                yield reader.pods, host, int(number)
+
+
+def _lets_out(policies: list[dict[str, Any]], pods: Pods, port: int) -> bool:
+    """Whether a policy lets the pods go to any address at the port."""
+    return any(
+        selects(policy["spec"]["podSelector"], pods.labels)
+        and any(
+            "to" not in rule and port in {each["port"] for each in rule.get("ports", ())}
+            for rule in policy["spec"].get("egress", ())
+        )
+        for policy in policies
+    )
 
 
 def _ways(cluster: Cluster, source: Pods, address: str) -> Iterator[tuple[Pods, Pods, int]]:

@@ -8,6 +8,7 @@ from k8s.checks.cluster import Cluster, Finding, Pods, where
 
 # Ray's raylet, and a server's own end, after the wait before they are told to stop.
 _TO_END_S = 20
+_SLOW = ("triton", "writer", "ray-worker", "ray-head")  # to start, and they share memory
 _GPU = re.compile(r"nvidia\.com/(gpu|mig-.+)")
 
 
@@ -18,10 +19,10 @@ def check_pods(cluster: Cluster) -> Iterator[Finding]:
         yield from _bounded(pods)
         yield from _shared_memory(pods)
     for service in cluster.services.values():
-        if service.selector and service.name != "vitrine-redis":
-            for pods in cluster.selected(service.selector):
-                if "Deployment/vitrine-shop" not in pods.owner:  # simulated: nobody's calls
-                    yield from _drained(pods)
+        for pods in cluster.selected(service.selector) if service.selector else ():
+            is_store = pods.owner.startswith("StatefulSet")  # of one pod: nobody else is there
+            if not is_store and "Deployment/vitrine-shop" not in pods.owner:  # simulated
+                yield from _drained(pods)
     yield from _updates(cluster)
     yield from _scalers(cluster)
 
@@ -63,7 +64,7 @@ def _bounded(pods: Pods) -> Iterator[Finding]:
         missing = {"readinessProbe", "livenessProbe"} - set(container)
         if missing:
             yield Finding("probes", pods.owner, f"{container['name']} has no {sorted(missing)}")
-        if container["name"] in ("triton", "vllm", "ray-worker", "ray-head"):
+        if container["name"] in _SLOW:
             probe = container.get("startupProbe", {})
             patience_s = probe.get("failureThreshold", 3) * probe.get("periodSeconds", 10)
             if not probe or patience_s < 120:
@@ -77,7 +78,7 @@ def _bounded(pods: Pods) -> Iterator[Finding]:
 
 def _shared_memory(pods: Pods) -> Iterator[Finding]:
     for container in pods.containers:
-        if container["name"] not in ("triton", "vllm", "ray-worker", "ray-head"):
+        if container["name"] not in _SLOW:
             continue
         mounts = {m["mountPath"]: m["name"] for m in container.get("volumeMounts", ())}
         volume = pods.volumes.get(mounts.get("/dev/shm", ""), {}).get("emptyDir", {})

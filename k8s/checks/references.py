@@ -1,14 +1,14 @@
 """References: every name leads to something that is there, every port to somebody who opens it."""
 
-import functools
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from k8s.checks.build import K8S
 from k8s.checks.cluster import Cluster, Finding, Pods, where
+from k8s.checks.secrets import known_secrets
+from serving.health import KNOWN
 
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 _BY_OPERATOR = {"vitrine-door-ca"}  # ConfigMaps that docs/operations.md has the operator make
@@ -125,12 +125,20 @@ def _images(cluster: Cluster) -> Iterator[Finding]:
                 yield Finding("image-tag", pods.owner, f"{image!r} says no version")
                 continue
             tags.setdefault(name, set()).add(tag)
-            ours = re.fullmatch(r"vitrine/([a-z]+)", name)
-            if ours and not (K8S / "images" / ours[1] / "Dockerfile").exists():
+            if name.startswith("vitrine/") and name not in built_images():
                 yield Finding("image-unknown", pods.owner, f"nothing builds {name}")
     for name, found in tags.items():
         if len(found) > 1:
             yield Finding("image-mix", name, f"in {len(found)} versions: {sorted(found)}")
+
+
+def built_images() -> set[str]:
+    """What the recipes of `images` make: a folder's image, or the stages of one with several."""
+    found = set()
+    for file in (K8S / "images").glob("*/Dockerfile"):
+        stages = re.findall(r"^FROM \S+ AS ([a-z-]+)$", file.read_text(), flags=re.MULTILINE)
+        found |= {f"vitrine/{name}" for name in (file.parent.name, *stages)}
+    return found
 
 
 def _volumes(cluster: Cluster, pods: Pods) -> Iterator[Finding]:
@@ -196,17 +204,15 @@ def _secret(at: str, name: str, key: str | None) -> Iterator[Finding]:
         yield Finding("secret", at, f"{name} has no {key}, only {listed['keys']}")
 
 
-@functools.cache
-def known_secrets() -> dict[str, Any]:
-    """What an operator makes beforehand, by name."""
-    return tomllib.loads((K8S / "secrets.toml").read_text())
-
-
 def _probes(pods: Pods) -> Iterator[Finding]:
     for container in pods.containers:
         own = {port.get("name") for port in container.get("ports", ())}
         for kind in _PROBES:
             probe = container.get(kind, {})
+            asked = (probe.get("grpc") or {}).get("service", "")
+            if asked not in KNOWN:
+                what = f"{container['name']}'s {kind} asks for {asked}, which no door answers for"
+                yield Finding("probe-service", pods.owner, what)
             for way in ("httpGet", "grpc", "tcpSocket"):
                 port = probe.get(way, {}).get("port")
                 is_named = isinstance(port, str)

@@ -2,17 +2,16 @@
 
 import functools
 import importlib
-import tempfile
 import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from k8s.checks.build import ROOT, Manifest
 from k8s.checks.cluster import Cluster, Finding, Pods, where
+from k8s.checks.settings import Role, environment_of, readers
 
 _UPGRADES = ("NewCluster", "NewClusterWithIncrementalUpgrade", "None")  # KubeRay 1.7
 # What a machine needs and a cluster does otherwise: KubeRay sets the mode of authentication, one
@@ -21,6 +20,13 @@ _OTHERWISE = {
     "RAY_AUTH_MODE",
     "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
+}
+
+
+# Import path → the application's name as clients of Ray know it, and the deployment in it.
+_APPLICATIONS = {
+    Role.DOOR.value: ("recommendations", "gateway"),
+    Role.DESCRIPTIONS.value: ("descriptions", "descriptions"),
 }
 
 
@@ -96,7 +102,7 @@ def _config(cluster: Cluster, service: Manifest) -> Iterator[Finding]:
     for application in config["applications"]:
         yield from _application(at, application)
         for deployment in application.get("deployments", ()):
-            yield from _deployment(at, service, deployment)
+            yield from _deployment(at, service, application["import_path"], deployment)
     for name in config.get("grpc_options", {}).get("grpc_servicer_functions", ()):
         if _imported(name, ".") is None:
             yield Finding("servicer", at, f"there is no {name}")
@@ -142,19 +148,20 @@ def _lost(given: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
 
 
 def _application(at: str, application: Mapping[str, Any]) -> Iterator[Finding]:
-    from serving.deployments import APPLICATION
-
     path = application["import_path"]
-    if not callable(_imported(path, ":")):
-        yield Finding("import-path", at, f"{path} is nothing that can be called")
-    if application["name"] != APPLICATION:
-        yield Finding(
-            "application-name", at, f"{application['name']}, the product's is {APPLICATION}"
-        )
+    if not callable(_imported(path, ":")) or path not in _APPLICATIONS:
+        yield Finding("import-path", at, f"{path} builds no application")
+        return
+    name, _ = _APPLICATIONS[path]
+    if application["name"] != name:
+        yield Finding("application-name", at, f"{application['name']}, the product's is {name}")
 
 
-def _deployment(at: str, service: Manifest, deployment: Mapping[str, Any]) -> Iterator[Finding]:
-    if deployment["name"] != "gateway":
+def _deployment(
+    at: str, service: Manifest, path: str, deployment: Mapping[str, Any]
+) -> Iterator[Finding]:
+    _, known = _APPLICATIONS.get(path, ("", deployment["name"]))
+    if deployment["name"] != known:
         yield Finding("deployment-name", at, f"the application has no {deployment['name']}")
         return
     group = service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
@@ -163,45 +170,32 @@ def _deployment(at: str, service: Manifest, deployment: Mapping[str, Any]) -> It
     least = scaling.get("min_replicas", most)
     per_node = deployment.get("max_replicas_per_node", 0)
     if per_node != 1:
-        yield Finding("replicas-per-node", at, "a pod has one port for one gateway")
+        yield Finding("replicas-per-node", at, "a pod has one port for one replica")
     if most > group["maxReplicas"] or least != group["minReplicas"]:
         pods = f"{group['minReplicas']} to {group['maxReplicas']} pods"
-        yield Finding("replica-count", at, f"{least} to {most} gateways for {pods}")
+        yield Finding("replica-count", at, f"{least} to {most} replicas for {pods}")
     wanted = float(deployment.get("ray_actor_options", {}).get("num_cpus", 1))
     if wanted > float(group["rayStartParams"].get("num-cpus", "inf")):
-        yield Finding("replica-cpus", at, f"{wanted:g} for a gateway, the pods say fewer")
+        yield Finding("replica-cpus", at, f"{wanted:g} for a replica, the pods say fewer")
 
 
 def _worker(cluster: Cluster, at: str, pods: Pods, port: int | None) -> Iterator[Finding]:
     container = pods.containers[0]
-    environment = worker_environment(cluster, pods)
+    environment = environment_of(cluster, container)
     yield from _same_as_the_product(at, environment)
     low = environment.get("RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT")
     probe = container.get("readinessProbe", {}).get("grpc", {}).get("port", port)
     if not (str(port) == low and probe == port and pods.opens(port or 0)):
         yield Finding("door-port", at, f"grpc_options {port}, Ray's first {low}, probe {probe}")
-    try:
-        settings = pod_settings(cluster, pods, environment)
-    except ValueError as error:
-        yield Finding("settings", pods.owner, str(error))
-        return
-    if (settings.door.port, settings.door.host) != (port, "0.0.0.0"):
-        yield Finding(
-            "door-port", pods.owner, f"settings say {settings.door.host}:{settings.door.port}"
-        )
-    if not pods.opens(settings.door.metrics_port):
-        yield Finding("metrics-port", pods.owner, f"{settings.door.metrics_port} is not opened")
-    addresses = {"triton.address": settings.triton.address}
-    for section in ("business", "feeds"):
-        values = getattr(settings, section)
-        addresses |= {f"{section}.{name}": getattr(values, name) for name in values.__slots__}
-    for name, address in addresses.items():
-        host, _, number = address.rpartition(":")
-        service = cluster.services.get(host)
-        if address and (
-            service is None or number not in {str(each["port"]) for each in service.ports}
-        ):
-            yield Finding("address", pods.owner, f"{name} = {address}: no such service")
+    for reader in readers(cluster):
+        if reader.pods is pods and reader.role in (Role.DOOR, Role.DESCRIPTIONS):
+            try:
+                settings = reader.settings(cluster)
+            except ValueError:
+                continue  # said by `check_settings`
+            own = settings.door.port if reader.role is Role.DOOR else settings.describe.port
+            if own != port:
+                yield Finding("door-port", pods.owner, f"settings say {own}, the config {port}")
 
 
 def _same_as_the_product(at: str, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -216,49 +210,6 @@ def _same_as_the_product(at: str, environment: Mapping[str, str]) -> Iterator[Fi
             yield Finding(
                 "ray-environment", at, f"{name} is {found}, the product runs with {value}"
             )
-
-
-def worker_environment(cluster: Cluster, pods: Pods) -> dict[str, str]:
-    """The variables of a pod's first container; a secret's value is only its name."""
-    container = pods.containers[0]
-    found: dict[str, str] = {}
-    for source in container.get("envFrom", ()):
-        config = cluster.named("ConfigMap", source.get("configMapRef", {}).get("name", ""))
-        found |= (config or {}).get("data", {})
-    for variable in container.get("env", ()):
-        found[variable["name"]] = variable.get("value", "redis://secret:6379/0")
-    return found
-
-
-def pod_settings(cluster: Cluster, pods: Pods, environment: Mapping[str, str]) -> Any:
-    """Settings as a pod would read them. Raises ValueError."""
-    from serving.settings_reader import load_settings
-    from shop.errors import SettingsRejected
-
-    mounts = {m["name"]: m["mountPath"] for m in pods.containers[0].get("volumeMounts", ())}
-    configs = [
-        (volume["configMap"]["name"], mounts[name])
-        for name, volume in pods.volumes.items()
-        if "configMap" in volume and name in mounts
-    ]
-    found = next(
-        (
-            config["data"]["settings.toml"]
-            for name, path in configs
-            if path == "/etc/vitrine" and (config := cluster.named("ConfigMap", name)) is not None
-            if "settings.toml" in config.get("data", {})
-        ),
-        None,
-    )
-    if found is None:
-        raise ValueError("no ConfigMap with settings.toml is mounted at /etc/vitrine")
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(found)
-        file.flush()
-        try:
-            return load_settings(Path(file.name), environment)
-        except SettingsRejected as error:
-            raise ValueError(str(error)) from error
 
 
 def _imported(path: str, separator: str) -> Any:

@@ -48,23 +48,27 @@ class Described:
         """From the objects of an overlay. Raises RehearsalFailed if it holds no such RayService."""
         for each in objects:
             if each["kind"] == "RayService" and each["metadata"]["name"] == name:
+                group = each["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
+                pod = group["template"]["spec"]
+                mounted = {v["name"]: v["configMap"] for v in pod["volumes"] if "configMap" in v}
+                environment = pod["containers"][0]["envFrom"][0]["configMapRef"]["name"]
                 return Described(
                     yaml.safe_load(each["spec"]["serveConfigV2"]),
-                    _data(objects, "vitrine-settings")["settings.toml"],
-                    _data(objects, "vitrine-ray"),
+                    _data(objects, mounted["settings"]["name"])["settings.toml"],
+                    _data(objects, environment),
                 )
         raise RehearsalFailed(f"there is no RayService {name}")
 
 
-def _data(objects: list[dict[str, Any]], begins: str) -> dict[str, str]:
+def _data(objects: list[dict[str, Any]], name: str) -> dict[str, str]:
     found = (
         each["data"]
         for each in objects
-        if each["kind"] == "ConfigMap" and each["metadata"]["name"].startswith(f"{begins}-")
+        if each["kind"] == "ConfigMap" and each["metadata"]["name"] == name
     )
     data: dict[str, str] = next(found, {})
     if not data:
-        raise RehearsalFailed(f"there is no ConfigMap {begins}")
+        raise RehearsalFailed(f"there is no ConfigMap {name}")
     return data
 
 

@@ -12,6 +12,7 @@ class DescribeSettings:
 
     is_on: bool = False  # `vitrine up` turns it on where the shop has product data
     port: int = 9010  # of the descriptions' own gRPC door, on door.host; 0 takes any
+    metrics_port: int = 0  # of its figures, on door.host; 0: none, as on one machine
     # The folder with products.parquet and events.parquet; "" only where is_on is false.
     snapshot: str = ""
     specifications: str = ""  # a Parquet table of product_id, name, value, unit; "": there is none
@@ -38,6 +39,7 @@ class DescribeSettings:
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65_535, "port: must be 0 to 65535")
+        _require(0 <= self.metrics_port <= 65_535, "metrics_port: must be 0 to 65535")
         _require(not self.is_on or bool(self.snapshot), "snapshot: must be given if is_on is true")
         _require(
             self.store != "postgres" or bool(self.postgres),

@@ -4,8 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from k8s.checks.build import OVERLAYS, VARIANTS
+from k8s.checks.build import K8S, OVERLAYS, VARIANTS
 from k8s.checks.monitoring import check_queries, promtool, rule_file
 from k8s.checks.policy import check_dockerfiles, check_policy, checkov, exceptions
 from tests.design.built_manifests import a_cluster, needs_kubectl
@@ -21,7 +22,7 @@ ALERTS = Path(__file__).with_name("alerts.test.yaml")
 
 @needs_kubectl
 @needs_checkov
-@pytest.mark.parametrize("name", [*OVERLAYS, "vllm", "release-s3"])
+@pytest.mark.parametrize("name", [*OVERLAYS, "postgres", "release-s3"])
 def test_a_build_breaks_no_policy_without_a_reason(name: str) -> None:
     assert [str(finding) for finding in check_policy(a_cluster(name))] == []
 
@@ -69,6 +70,13 @@ def test_alerts_call_somebody_when_they_should(tmp_path: Path) -> None:
     (tmp_path / ALERTS.name).write_text(ALERTS.read_text())
     done = _promtool("test", "rules", str(tmp_path / ALERTS.name))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_its_own_test() -> None:
+    spec = yaml.safe_load((K8S / "monitoring" / "alerts.yaml").read_text())["spec"]
+    alerts = {rule["alert"] for group in spec["groups"] for rule in group["rules"]}
+    tested = {each["name"] for each in yaml.safe_load(ALERTS.read_text())["tests"]}
+    assert tested == alerts | {"a quiet shop calls nobody"}
 
 
 @needs_promtool

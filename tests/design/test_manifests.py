@@ -7,8 +7,8 @@ import yaml
 
 from k8s.checks.all_checks import check
 from k8s.checks.build import K8S, OVERLAYS, ROOT, VARIANTS, unbuilt_components
-from k8s.checks.references import known_secrets
 from k8s.checks.schemas import CRDS, VERSIONS, core_schemas
+from k8s.checks.secrets import known_secrets
 from tests.design.built_manifests import a_cluster, needs_kubectl
 
 pytestmark = needs_kubectl
@@ -35,7 +35,7 @@ def test_two_versions_of_kubernetes_are_known() -> None:
 
 
 def test_the_overlays_differ_in_numbers_only_where_the_application_is_said_again() -> None:
-    def shape(name: str, service: str = "vitrine") -> str:
+    def shape(name: str, service: str) -> str:
         found = a_cluster(name).named("RayService", service)
         assert found is not None
         config = yaml.safe_load(found["spec"]["serveConfigV2"])
@@ -44,8 +44,9 @@ def test_the_overlays_differ_in_numbers_only_where_the_application_is_said_again
             deployment.pop("num_replicas", None)
         return yaml.safe_dump(config)
 
-    shapes = {shape(name) for name in OVERLAYS} | {shape("multi-gpu", "vitrine-canary")}
+    shapes = {shape(name, "vitrine") for name in OVERLAYS} | {shape("multi-gpu", "vitrine-canary")}
     assert len(shapes) == 1
+    assert len({shape(name, "vitrine-descriptions") for name in OVERLAYS}) == 1
 
 
 def test_every_secret_is_explained_to_operators() -> None:
@@ -65,11 +66,14 @@ def test_every_overlay_has_its_diagram_as_built() -> None:
 def test_an_image_is_pinned_by_argument_and_does_not_run_as_root(name: str) -> None:
     text = (K8S / "images" / name / "Dockerfile").read_text()
     bases = re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)
-    stages = set(re.findall(r"^FROM \S+ AS (\w+)", text, flags=re.MULTILINE))
+    stages = set(re.findall(r"^FROM \S+ AS ([\w-]+)", text, flags=re.MULTILINE))
     own = [base for base in bases if base not in stages and base != "scratch"]
     assert all(re.fullmatch(r"\$\{\w+\}", base) for base in own)
-    last_user = re.findall(r"^USER (\S+)", text, flags=re.MULTILINE)[-1]
-    assert last_user == "10001:10001"
+    last_stages = [
+        each for each in re.split(r"^FROM ", text, flags=re.MULTILINE) if "\nCMD " in each
+    ]
+    for stage in last_stages or [text]:
+        assert re.findall(r"^USER (\S+)", stage, flags=re.MULTILINE) == ["10001:10001"]
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", text, flags=re.MULTILINE)
     sources = [source for line in copied for source in line.split()]
     assert [each for each in sources if not (ROOT / each).exists()] == []

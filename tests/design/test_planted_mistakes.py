@@ -50,11 +50,58 @@ def _config(cluster: Cluster, change: Callable[[dict[str, Any]], None]) -> None:
     spec["serveConfigV2"] = yaml.safe_dump(config)
 
 
-def _settings(cluster: Cluster, old: str, new: str) -> None:
+def _settings(cluster: Cluster, old: str, new: str, of: str = "vitrine-settings-") -> None:
     for each in cluster.of("ConfigMap"):
-        if "settings.toml" in each["data"]:
+        if each["metadata"]["name"].startswith(of):
             assert old in each["data"]["settings.toml"]
             each["data"]["settings.toml"] = each["data"]["settings.toml"].replace(old, new)
+
+
+def _variable(container: dict[str, Any], name: str) -> dict[str, Any]:
+    variable: dict[str, Any] = next(each for each in container["env"] if each["name"] == name)
+    return variable
+
+
+def _texts(cluster: Cluster) -> dict[str, Any]:
+    spec: dict[str, Any] = _of(cluster, "RayService", "vitrine-descriptions")["spec"]
+    return spec
+
+
+def _texts_pod(cluster: Cluster) -> dict[str, Any]:
+    group = _texts(cluster)["rayClusterConfig"]["workerGroupSpecs"][0]
+    pod: dict[str, Any] = group["template"]["spec"]
+    return pod
+
+
+def _pod_of(cluster: Cluster, name: str) -> dict[str, Any]:
+    pod: dict[str, Any] = _of(cluster, "Deployment", name)["spec"]["template"]["spec"]
+    return pod
+
+
+def _writer(cluster: Cluster) -> dict[str, Any]:
+    container: dict[str, Any] = _pod_of(cluster, "vitrine-writer")["containers"][0]
+    return container
+
+
+def _console(cluster: Cluster) -> dict[str, Any]:
+    container: dict[str, Any] = _pod_of(cluster, "vitrine-console")["containers"][0]
+    return container
+
+
+def _texts_config(cluster: Cluster, change: Callable[[dict[str, Any]], None]) -> None:
+    spec = _texts(cluster)
+    config = yaml.safe_load(spec["serveConfigV2"])
+    change(config)
+    spec["serveConfigV2"] = yaml.safe_dump(config)
+
+
+def _nightly(cluster: Cluster) -> dict[str, Any]:
+    spec: dict[str, Any] = _of(cluster, "CronJob", "vitrine-nightly")["spec"]
+    return spec
+
+
+def _without_init(pod: dict[str, Any], name: str) -> None:
+    pod["initContainers"] = [each for each in pod["initContainers"] if each["name"] != name]
 
 
 def _without(cluster: Cluster, kind: str, name: str) -> None:
@@ -154,9 +201,9 @@ MISTAKES: dict[str, tuple[str, Plant]] = {
     ),
     "a key that a secret has not": (
         "secret",
-        lambda c: _worker(c)["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"].update(
-            key="uri"
-        ),
+        lambda c: _variable(_worker(c)["containers"][0], "VITRINE_REDIS__URL")["valueFrom"][
+            "secretKeyRef"
+        ].update(key="uri"),
     ),
     "a claim that is not there": (
         "claim",
@@ -352,11 +399,11 @@ MISTAKES: dict[str, tuple[str, Plant]] = {
         lambda c: _settings(c, "metrics_port", "metric_port"),
     ),
     "a door on the loopback": (
-        "door-port",
+        "settings-port",
         lambda c: _settings(c, '"0.0.0.0"', '"127.0.0.1"'),
     ),
     "figures at a port that nobody opens": (
-        "metrics-port",
+        "settings-port",
         lambda c: _settings(c, "9464", "9465"),
     ),
     "a system's address that leads nowhere": (
@@ -390,6 +437,190 @@ MISTAKES: dict[str, tuple[str, Plant]] = {
     "a panel's key that Grafana would drop": (
         "dashboard",
         lambda c: _rules(c, '"fieldConfig"', '"fieldConfigs"'),
+    ),
+    "a door that nobody gives its callers": (
+        "settings-file",
+        lambda c: _without_init(_worker(c), "callers"),
+    ),
+    "a rule book that is mounted nowhere": (
+        "settings-file",
+        lambda c: _settings(c, "/etc/vitrine-rules/", "/etc/rules/"),
+    ),
+    "descriptions of another application": (
+        "application-name",
+        lambda c: _texts_config(c, lambda f: f["applications"][0].update(name="describe")),
+    ),
+    "descriptions under another deployment's name": (
+        "deployment-name",
+        lambda c: _texts_config(
+            c, lambda f: f["applications"][0]["deployments"][0].update(name="door")
+        ),
+    ),
+    "more replicas of descriptions than pods": (
+        "replica-count",
+        lambda c: _texts_config(
+            c, lambda f: f["applications"][0]["deployments"][0].update(num_replicas=5)
+        ),
+    ),
+    "descriptions at a port that their settings do not name": (
+        "door-port",
+        lambda c: _settings(c, "port = 9000", "port = 9010", "vitrine-descriptions-settings-"),
+    ),
+    "descriptions that nobody tells where PostgreSQL is": (
+        "settings",
+        lambda c: _texts_pod(c)["containers"][0]["env"].remove(
+            _variable(_texts_pod(c)["containers"][0], "VITRINE_DESCRIBE__POSTGRES")
+        ),
+    ),
+    "a PostgreSQL that is nowhere": (
+        "address",
+        lambda c: _without(c, "Service", "vitrine-postgres"),
+    ),
+    "a policy that cuts descriptions off from PostgreSQL": (
+        "egress",
+        lambda c: _policy(c, "vitrine-descriptions")["egress"].pop(1),
+    ),
+    "a policy that cuts descriptions off from the writer": (
+        "egress",
+        lambda c: _policy(c, "vitrine-descriptions")["egress"].pop(0),
+    ),
+    "a writer that lets nobody in": (
+        "ingress",
+        lambda c: _policy(c, "vitrine-writer").update(ingress=[]),
+    ),
+    "product data on no volume": (
+        "settings-file",
+        lambda c: _settings(c, "/store/snap", "/srv/snap", "vitrine-descriptions-settings-"),
+    ),
+    "a migration with an argument that is none": (
+        "arguments",
+        lambda c: _texts_pod(c)["initContainers"][0]["command"].__setitem__(
+            2, _texts_pod(c)["initContainers"][0]["command"][2].replace("--wait-s", "--patience")
+        ),
+    ),
+    "a variable that is no setting": (
+        "settings",
+        lambda c: _variable(_texts_pod(c)["containers"][0], "VITRINE_DOOR__AUDIT_FILE").update(
+            name="VITRINE_DOOR__AUDIT"
+        ),
+    ),
+    "a variable that nobody reads": (
+        "settings-unread",
+        lambda c: _triton_pod(c)["containers"][1].update(
+            env=[{"name": "VITRINE_DOOR__PORT", "value": "9001"}]
+        ),
+    ),
+    "a writer on the loopback": (
+        "settings-port",
+        lambda c: _settings(c, "0.0.0.0", "127.0.0.1", "vitrine-writer-settings-"),
+    ),
+    "a writer at a port that nobody opens": (
+        "settings-port",
+        lambda c: _settings(c, "9300", "9301", "vitrine-writer-settings-"),
+    ),
+    "a model on no volume": (
+        "settings-file",
+        lambda c: _writer(c)["volumeMounts"].pop(1),
+    ),
+    "a surge of the writer on the one GPU": (
+        "surge",
+        lambda c: _of(c, "Deployment", "vitrine-writer")["spec"]["strategy"][
+            "rollingUpdate"
+        ].update(maxSurge=1),
+    ),
+    "a writer with a minute to load its model": (
+        "start",
+        lambda c: _writer(c)["startupProbe"].update(failureThreshold=6),
+    ),
+    "a writer with 64 MB of shared memory": (
+        "shm",
+        lambda c: _writer(c)["volumeMounts"].pop(3),
+    ),
+    "a writer that ends in the middle of a text": (
+        "drain",
+        lambda c: _writer(c).pop("lifecycle"),
+    ),
+    "a probe of a service that no door answers for": (
+        "probe-service",
+        lambda c: _writer(c)["readinessProbe"]["grpc"].update(service="vitrine.v1.Writer"),
+    ),
+    "a console whose token nobody brings": (
+        "settings-file",
+        lambda c: _settings(c, "door.token", "doors.token", "vitrine-console-settings-"),
+    ),
+    "a certificate that a secret has not": (
+        "settings-file",
+        lambda c: _variable(_console(c), "VITRINE_CONSOLE__TLS_KEY").update(
+            value="/etc/vitrine-tls/key.pem"
+        ),
+    ),
+    "a console that asks a door that is not there": (
+        "address",
+        lambda c: _settings(
+            c, '"vitrine-descriptions:', '"vitrine-texts:', "vitrine-console-settings-"
+        ),
+    ),
+    "a probe of the console by the pod's address": (
+        "console-name",
+        lambda c: _console(c)["readinessProbe"]["httpGet"].pop("httpHeaders"),
+    ),
+    "a route to the console under a name that it does not know": (
+        "console-name",
+        lambda c: _settings(c, "console.shop", "pages.shop", "vitrine-console-settings-"),
+    ),
+    "a console whose cookies travel without TLS": (
+        "console-tls",
+        lambda c: _settings(c, "tls = true", "tls = false", "vitrine-console-settings-"),
+    ),
+    "a console that may not ask the doors": (
+        "egress",
+        lambda c: _policy(c, "vitrine-console")["egress"].pop(),
+    ),
+    "doors that do not let the console in": (
+        "ingress",
+        lambda c: _without(c, "NetworkPolicy", "vitrine-doors-of-the-console"),
+    ),
+    "a route to descriptions that are not there": (
+        "route-backend",
+        lambda c: _of(c, "GRPCRoute", "vitrine-descriptions")["spec"]["rules"][0]["backendRefs"][
+            0
+        ].update(port=9010),
+    ),
+    "a listener that the Gateway has not": (
+        "route-parent",
+        lambda c: _of(c, "Gateway", "vitrine")["spec"]["listeners"].pop(),
+    ),
+    "a budget that protects nobody": (
+        "selects-nobody",
+        lambda c: _of(c, "PodDisruptionBudget", "vitrine-descriptions")["spec"].update(
+            selector={"matchLabels": {"app.kubernetes.io/name": "vitrine-texts"}}
+        ),
+    ),
+    "figures of descriptions that are switched off": (
+        "metric",
+        lambda c: _settings(
+            c, "metrics_port = 9464", "metrics_port = 0", "vitrine-descriptions-settings-"
+        ),
+    ),
+    "a nightly job that promotes past the gate": (
+        "gate",
+        lambda c: _rules(c, "python -m export.gate", "python -m vitrine releases"),
+    ),
+    "nights that run into each other": (
+        "job",
+        lambda c: _nightly(c).update(concurrencyPolicy="Allow"),
+    ),
+    "a job that is never given up": (
+        "job",
+        lambda c: _nightly(c)["jobTemplate"]["spec"].pop("activeDeadlineSeconds"),
+    ),
+    "finished jobs that stay for ever": (
+        "job",
+        lambda c: _nightly(c)["jobTemplate"]["spec"].pop("ttlSecondsAfterFinished"),
+    ),
+    "a refusal of the gate that is tried again": (
+        "job",
+        lambda c: _nightly(c)["jobTemplate"]["spec"].pop("podFailurePolicy"),
     ),
     "an object twice": (
         "duplicate",

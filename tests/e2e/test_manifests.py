@@ -17,7 +17,10 @@ from loadtest.rehearsal.application import (
     variables,
     wait_until_serving,
 )
+from serving.callers import Scope
 from serving.client import VitrineClient, new_event
+from shop.errors import Unauthenticated
+from tests.contract.described_shop import a_token
 from tests.contract.running_redis import RunningRedis, needs_redis
 from tests.design.built_manifests import a_cluster, needs_kubectl
 from tests.e2e.running_stack import RunningStack, eventually
@@ -37,11 +40,21 @@ def test_the_application_of_the_manifest_serves_from_its_own_config(
 ) -> None:
     described = Described.of(a_cluster("cpu-local").objects)
     place = a_place(short_folder / "pod", stack.state_dir)
+    token = a_token(short_folder / "callers.json", Scope.SHOP)
     with RunningRedis() as redis:
         over = variables(place, stack.state, redis_url=redis.url)
+        over |= {
+            "VITRINE_DOOR__CALLERS": "tokens",  # as on the pod's own address
+            "VITRINE_DOOR__TOKENS_FILE": str(short_folder / "callers.json"),
+        }
         with running(described, place, over, f"manifest.{time.time_ns()}") as process:
             wait_until_serving(place, process)
-            with VitrineClient(place.address, timeout_s=10.0) as shop:
+            with (
+                VitrineClient(place.address, timeout_s=10.0) as stranger,
+                pytest.raises(Unauthenticated),
+            ):
+                stranger.recommend(user_id=stack.known_shopper, placement="home")
+            with VitrineClient(place.address, timeout_s=10.0, token=token) as shop:
                 reply = shop.recommend(user_id=stack.known_shopper, placement="home")
                 assert len(reply.items) > 0
                 click = new_event(
