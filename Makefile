@@ -25,7 +25,7 @@ test: ## Every test this machine can run; says what was skipped and why
 	@$(PYTEST) -q
 
 test-unit: setup ## The quick part
-	@$(PYTEST) -q -n auto --dist worksteal tests/unit tests/design
+	@$(PYTEST) -q -n auto --dist worksteal tests/unit
 
 check: setup ## Lint, types and the decisions kept by tests: exactly what CI runs
 	@$(BIN)/ruff format --check .
