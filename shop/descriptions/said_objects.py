@@ -40,7 +40,18 @@ _ANY_OBJECT = frozenset(
     stem(word)
     for word in (
         *("any", "every", "day", "season", "home", "room", "look", "style", "wardrobe", "life"),
-        *("occasion", "space", "taste", "year", "use", "weather", "everyday", "daily", "your"),
+        *(
+            "occasion",
+            "space",
+            "taste",
+            "year",
+            "use",
+            "weather",
+            "everyday",
+            "daily",
+            "your",
+            "rest",
+        ),
     )
 )
 _MATCHING = frozenset(

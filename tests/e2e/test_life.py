@@ -172,7 +172,10 @@ def test_a_short_load_test_passes_and_its_report_is_a_page(
     stack: RunningStack, tmp_path: Path
 ) -> None:
     words = ("browse", "--rate", "20", "--duration", "3", "--warm-up", "1", "--p99-ms", "2000")
-    ran = stack.cli("loadtest", *words, "--json", "--report", str(tmp_path / "report"))
+    # Whether the machine is quiet enough to judge is the canary's own test.
+    ran = stack.cli(
+        "loadtest", *words, "--no-canary", "--json", "--report", str(tmp_path / "report")
+    )
     assert ran.returncode == 0, ran.stderr
     summary = json.loads(ran.stdout)
     assert summary["passed"] is True
@@ -182,7 +185,7 @@ def test_a_short_load_test_passes_and_its_report_is_a_page(
 
 def test_a_load_test_that_misses_its_limit_fails(stack: RunningStack) -> None:
     words = ("browse", "--rate", "20", "--duration", "1", "--warm-up", "0", "--p99-ms", "0.01")
-    ran = stack.cli("loadtest", *words)
+    ran = stack.cli("loadtest", *words, "--no-canary")
     assert ran.returncode == 1
     assert "FAILED" in ran.stdout
 

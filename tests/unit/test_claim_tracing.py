@@ -72,6 +72,7 @@ def test_an_origin_or_a_match_must_be_the_one_of_the_facts(said: str) -> None:
         "Goes with storage boxes, lamps, Material: oak",
         "Goes with storage boxes, lamps; 80 cm (width)",
         "It goes with any room.",
+        "It goes with the rest of your wardrobe.",
     ],
 )
 def test_an_origin_or_a_match_of_the_facts_is_granted(said: str) -> None:
