@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("shop", "simulator", "training", "export", "serving", "loadtest")
+PACKAGES = ("shop", "simulator", "training", "export", "serving", "loadtest", "k8s")
 
 
 @pytest.mark.parametrize("name", [*PACKAGES, "vitrine"])
@@ -19,6 +20,12 @@ def test_top_level_name_resolves_to_ours(name: str) -> None:
     assert spec is not None
     assert spec.origin is not None
     assert Path(spec.origin).is_relative_to(ROOT)
+
+
+def test_the_installed_command_finds_every_package_from_any_folder(tmp_path: Path) -> None:
+    asked = f"import {', '.join(PACKAGES)}, k8s.checks.build"
+    found = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, capture_output=True)
+    assert found.returncode == 0, found.stderr.decode()
 
 
 def test_the_wheel_lists_every_package() -> None:
