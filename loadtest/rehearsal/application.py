@@ -147,14 +147,7 @@ def running(
     try:
         yield process
     finally:
-        left = descendants(process.pid)
-        process.terminate()
-        try:
-            process.wait(_STOPS_WITHIN_S)
-        except TimeoutExpired:
-            process.kill()
-            process.wait()
-        stop_all(left, within_s=5.0)
+        end_with_children(process)
 
 
 def wait_until_serving(place: Place, process: Popen[bytes], *, within_s: float = 180.0) -> None:
@@ -166,3 +159,15 @@ def wait_until_serving(place: Place, process: Popen[bytes], *, within_s: float =
             said = "\n".join(last_lines(place.state_dir / "cluster.log", 30))
             raise RehearsalFailed(f"the application does not serve:\n{said}")
         time.sleep(_STEP_S)
+
+
+def end_with_children(process: Popen[bytes]) -> None:
+    """Ends a Ray that was started so; none of its processes is left, also if it hangs."""
+    left = descendants(process.pid)
+    process.terminate()
+    try:
+        process.wait(_STOPS_WITHIN_S)
+    except TimeoutExpired:
+        process.kill()
+        process.wait()
+    stop_all(left, within_s=5.0)

@@ -21,25 +21,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired
+from subprocess import Popen
 from typing import Any
 
 import psutil
 
-from loadtest.rehearsal.application import Place, RehearsalFailed
+from loadtest.rehearsal.application import Place, RehearsalFailed, end_with_children
 from serving.deployments import APPLICATION, SERVICER_FUNCTIONS, serve_environment
 from serving.scratch import scratch_folder
 from serving.settings import DoorSettings, Settings
 from serving.stack.folder import StateFolder
 from serving.stack.ports import LOOPBACK
-from serving.stack.processes import descendants, is_alive, start, stop_all
+from serving.stack.processes import descendants, is_alive, start
 from serving.stack.served import metrics_of, says_it_serves
 from serving.stack.supervisor import last_lines
 
 REPLICAS = 2  # as the cluster's application asks for; the third worker is room for one that is lost
 WORKERS = 3
 _OBJECT_STORE_BYTES = 80_000_000
-_STOPS_WITHIN_S = 20.0
 _STEP_S = 0.05
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -133,14 +132,7 @@ def nodes_running(
         nodes.wait_until(REPLICAS, within_s=within_s)
         yield nodes
     finally:
-        left = descendants(process.pid)
-        process.terminate()
-        try:
-            process.wait(_STOPS_WITHIN_S)
-        except TimeoutExpired:
-            process.kill()
-            process.wait()
-        stop_all(left, within_s=5.0)
+        end_with_children(process)
 
 
 def _environment() -> dict[str, str]:
