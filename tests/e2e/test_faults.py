@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from loadtest.replica_harm import disk_full, replica_killed
 from loadtest.traffic import SCENARIOS, make_calls
 from loadtest.victims import Victim, replicas_of
 from serving.proto import recommendations_pb2 as pb
+from serving.settings import DoorSettings
 from serving.stack.processes import descendants
 from serving.triton.status import STATUS_FILE, read_status
 from shop.errors import DependencyError
@@ -165,7 +167,7 @@ def test_acknowledged_events_survive_a_gateway_that_is_killed(stack: RunningStac
 def test_a_replica_killed_under_load_costs_nobody_who_asks_again_an_answer(
     stack: RunningStack,
 ) -> None:
-    replicas = replicas_of(stack.state.door)
+    before = _all_replicas(stack)
     victim = Victim(stack.state_dir, stack.state, Call(b""))
     load = run_apart(replace(a_load(stack, seconds=10.0), door=as_our_client))
     time.sleep(4.0)
@@ -173,7 +175,7 @@ def test_a_replica_killed_under_load_costs_nobody_who_asks_again_an_answer(
         log = load.result(timeout=PATIENCE_S)
     assert Counter(log.codes.tolist()) == {OK: len(log)}
     assert np.all(log.items > 0)
-    assert eventually(lambda: len(replicas_of(stack.state.door)) == len(replicas))
+    assert _all_replicas(stack) != before
     assert eventually(lambda: _serves(stack))
 
 
@@ -202,6 +204,18 @@ def test_a_killed_service_is_started_again_by_the_stack(stack: RunningStack) -> 
 def _is_ready_again(stack: RunningStack, name: str, before: int) -> bool:
     (service,) = [s for s in stack.state.services if s.name == name]
     return service.is_ready and service.pid != before and service.restarts >= 1
+
+
+def _all_replicas(stack: RunningStack) -> set[int]:
+    """The replicas' processes, once as many listen as there should be: who was killed is gone."""
+    heard: list[set[int]] = []
+
+    def are_complete() -> bool:
+        heard.append({replica.pid for replica in replicas_of(stack.state.door)})
+        return len(heard[-1]) == DoorSettings().replicas
+
+    assert eventually(are_complete), [list(group) for group, _ in groupby(heard)]
+    return heard[-1]
 
 
 def _serves(stack: RunningStack) -> bool:
