@@ -142,7 +142,12 @@ def test_a_list_tells_which_version_of_its_text_each_product_shows(
                 for each in stack.home(stack.known_shopper).items}  # fmt: skip
         return told.get(product_id) == "shown-in-lists"
 
+    def is_told_of_their_own_list() -> bool:
+        (item,) = stack.client.rerank([product_id], placement="search").items
+        return item.description_version == "shown-in-lists"
+
     assert eventually(is_told)
+    assert eventually(is_told_of_their_own_list)
 
 
 def _ports(process: psutil.Process) -> set[int]:
