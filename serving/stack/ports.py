@@ -21,7 +21,7 @@ def free_port(preferred: int | None = None) -> int:
     if preferred is not None and is_free(preferred):
         return preferred
     start = random.randint(_FIRST, _LAST)  # two stacks that start together should try others
-    candidates = (*range(start, _LAST + 1), *range(_FIRST, start))
+    candidates: tuple[int, ...] = (*range(start, _LAST + 1), *range(_FIRST, start))
     if _given.issuperset(candidates):
         _given.clear()
     for port in candidates:
