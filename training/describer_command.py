@@ -57,9 +57,7 @@ def _train(arguments: argparse.Namespace, progress: Progress) -> dict[str, float
 
     settings = DescriberSettings()
     if arguments.quick:
-        settings = replace(
-            settings, rounds=1, pairs_per_round=200, copy_rounds=0, short_rounds=0, judged=8
-        )
+        settings = replace(settings, rounds=1, pairs_per_round=200, short_rounds=0, judged=8)
     return train_describer(
         arguments.data,
         arguments.out,

@@ -18,14 +18,14 @@ from training.algorithms.describer import (
     CHECKPOINT,
     DescriberSettings,
     answer_loss,
-    draw_copies,
     fit_describer,
     has_learnt_enough,
 )
 from training.algorithms.describer_lora import LoraSettings, adapt_describer
 from training.describer_folder import read_describer
 from training.describer_report import covered_share, perplexity, write
-from training.models.describer import Describer
+from training.models.copying import start_copying
+from training.models.describer import Describer, DescriberShape
 from training.texts.shelves import Shelf
 from training.texts.tokens import END_ID, batch_of, encode
 
@@ -91,8 +91,8 @@ def test_an_interrupted_training_comes_to_the_same_end(tmp_path: Path, folder: P
     shape = SMALL
     shelves = [Shelf(some_facts(n), "catalogue", is_held_out=False) for n in range(9)]
     settings = DescriberSettings(
-        shape=shape, rounds=3, pairs_per_round=12, tokens_at_once=1_024,
-        copy_rounds=1, copies_per_round=20, short_rounds=1,
+        shape=shape, rounds=2, pairs_per_round=12, tokens_at_once=1_024,
+        short_rounds=1,
     )  # fmt: skip
 
     def fit(where: Path, fingerprint: str, stop_at: float = 2.0) -> Describer:
@@ -139,24 +139,22 @@ def test_coverage_counts_values_that_stand_on_the_page() -> None:
     assert covered_share(facts, "made of oak, 80 mm wide") == 0.5
 
 
-def test_a_copy_is_asked_for_by_what_stands_in_the_prompt() -> None:
-    drawn = draw_copies(200, 50, (4, 9), 0, 0)
-    assert {len(each.answer) - 1 for each in drawn} == set(range(4, 10))
-    for each in drawn:
-        size = len(each.answer) - 1
-        assert each.answer == (*each.prompt[1 : 1 + size], END_ID)
-        assert len(each.prompt) == 1 + size + 4
-        assert min(each.prompt[1:]) > END_ID
-        assert max(each.prompt) < 50
-    assert [d.prompt for d in drawn] == [d.prompt for d in draw_copies(200, 50, (4, 9), 0, 0)]
-    assert [d.prompt for d in drawn] != [d.prompt for d in draw_copies(200, 50, (4, 9), 0, 1)]
+def test_a_model_that_has_learnt_nothing_copies_what_stood_there_before() -> None:
+    torch.manual_seed(0)
+    model, chance = Describer(DescriberShape()), torch.Generator().manual_seed(1)
+    start_copying(model)
+    said, between = (torch.randint(3, 4_096, (50, n), generator=chance) for n in (24, 30))
+    with torch.no_grad():
+        guesses = model.logits(model(torch.cat((said, between, said), dim=1))).argmax(-1)
+    copied = guesses[:, 24 + 30 + 1 : -1] == said[:, 2:]  # from where two tokens tell the place
+    assert copied.float().mean() > 0.8
 
 
 def test_training_ends_where_the_loss_no_longer_falls() -> None:
-    settings = DescriberSettings(copy_rounds=1, short_rounds=0, patience=2, least_gain=0.01)
+    settings = DescriberSettings(short_rounds=1, patience=2, least_gain=0.01)
     assert not has_learnt_enough([], settings)
     assert not has_learnt_enough([9.0, 3.0, 2.0, 1.5], settings)
     assert not has_learnt_enough([9.0, 3.0, 2.0, 1.999, 1.9], settings)
     assert has_learnt_enough([9.0, 3.0, 2.0, 1.999, 1.998], settings)
-    assert not has_learnt_enough([0.1, 3.0, 2.9, 2.8], settings), "a copy's loss is no page's"
+    assert not has_learnt_enough([0.1, 3.0, 2.9, 2.8], settings), "a short page is no whole one"
     assert has_learnt_enough([3.0, math.nan], settings)

@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.model_folder import write_whole
+from training.models.copying import start_copying
 from training.models.describer import Describer, DescriberShape
 from training.texts.pairs import Pair, draw_pair, draw_short_pair
 from training.texts.shelves import Shelf
-from training.texts.tokens import END_ID, START_ID, Batch, Encoded, batch_of, batches, encode
+from training.texts.tokens import Batch, Encoded, batch_of, batches, encode
 
 CHECKPOINT = "describer.checkpoint"
 _CATALOGUE = "catalogue"
@@ -37,23 +38,16 @@ class DescriberSettings:
 
     shape: DescriberShape = field(default_factory=DescriberShape)
     tokenizer_pairs: int = 3_000
-    rounds: int = 24  # at most, of all kinds; a checkpoint after each
-    # First tokens without any sense are to be said again. To find what stood there before is what
-    # a page is written with (Olsson et al. 2022, In-context Learning and Induction Heads, arXiv
-    # 2209.11895); where every token teaches it, it is learnt in some 250 steps. Without these
-    # rounds the loss was 1.47 after five rounds of pages, and values were not copied yet.
-    copy_rounds: int = 2
-    copies_per_round: int = 15_000
-    copy_length: tuple[int, int] = (8, 32)  # tokens, at least and at most
-    # Then short specifications: where little stands, a value is soon found.
+    rounds: int = 16  # at most; a checkpoint after each
+    # First short specifications: where little stands, a value is soon found.
     short_rounds: int = 2
     short_attributes: int = 3
     short_times: int = 3  # as many pairs, of a third of the length
     pairs_per_round: int = 1_200
     tokens_at_once: int = 2_560  # of a batch
     longest: int = 896  # tokens of a pair; a longer one is left out
-    rate: float = 2e-3
-    warm_up: float = 0.04  # of all steps
+    rate: float = 1e-3  # 2e-3 undoes in fifty steps what the model starts with
+    warm_up: float = 0.01  # of all steps
     decay: float = 0.1  # of weights
     text_set_share: float = 0.4  # of the pairs, where there are text sets; each set alike
     patience: int = 3  # rounds without a loss better by `least_gain`: then it has learnt enough
@@ -90,6 +84,7 @@ def fit_describer(
     """
     torch.manual_seed(seed)
     model = Describer(settings.shape)
+    start_copying(model)
     run = _Run(model, optimizer_of(model, settings.rate, settings.decay), 0, [])
     checkpoint = folder / CHECKPOINT
     _resume(run, checkpoint, fingerprint)
@@ -112,23 +107,9 @@ def has_learnt_enough(losses: Sequence[float], settings: DescriberSettings) -> b
     """
     if losses and not math.isfinite(losses[-1]):
         return True
-    losses = losses[settings.copy_rounds + settings.short_rounds :]
+    losses = losses[settings.short_rounds :]
     before, lately = losses[: -settings.patience], losses[-settings.patience :]
     return bool(before) and min(lately) > min(before) * (1 - settings.least_gain)
-
-
-def draw_copies(
-    count: int, vocabulary: int, length: tuple[int, int], seed: int, round_number: int
-) -> list[Encoded]:
-    """Random tokens, some others, and the first again as the answer; lengths in tokens."""
-    rng = np.random.default_rng([seed, 9, round_number])
-    first = END_ID + 1  # no control token is said again
-    drawn = []
-    for size in rng.integers(length[0], length[1] + 1, count).tolist():
-        said = tuple(rng.integers(first, vocabulary, size).tolist())
-        between = tuple(rng.integers(first, vocabulary, length[0]).tolist())
-        drawn.append(Encoded((START_ID, *said, *between), (*said, END_ID)))
-    return drawn
 
 
 def draw_pairs(
@@ -215,12 +196,8 @@ def _draw_round(
     seed: int,
     round_number: int,
 ) -> list[Encoded]:
-    """What is learnt from in this round: copies, then short specifications, then whole ones."""
-    if round_number < settings.copy_rounds:
-        vocabulary = tokenizer.get_vocab_size()
-        count, length = settings.copies_per_round, settings.copy_length
-        return draw_copies(count, vocabulary, length, seed, round_number)
-    is_short = round_number < settings.copy_rounds + settings.short_rounds
+    """What is learnt from in this round: short specifications, then whole ones."""
+    is_short = round_number < settings.short_rounds
     pairs = draw_pairs(
         shelves,
         settings.pairs_per_round * (settings.short_times if is_short else 1),

@@ -136,9 +136,10 @@ class Describer(nn.Module):
         self.register_buffer("_cos_PK", angle.cos(), persistent=False)
         self.register_buffer("_sin_PK", angle.sin(), persistent=False)
         self.apply(_initialised)
+        nn.init.normal_(self.model.embed_tokens.weight, std=embedding_std(shape))
         for layer in self.model.layers:  # what flows on stays of one size whatever the depth
             for module in (layer.self_attn.o_proj, layer.mlp.down_proj):
-                nn.init.normal_(module.weight, std=0.02 / (2 * shape.layers) ** 0.5)
+                nn.init.normal_(module.weight, std=embedding_std(shape) / (2 * shape.layers) ** 0.5)
 
     def forward(
         self,
@@ -170,6 +171,14 @@ def _turned(x_BHTK: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
     return x_BHTK * cos + torch.cat((-right, left), dim=-1) * sin
 
 
+def embedding_std(shape: DescriberShape) -> float:
+    """Of a token's numbers at the start: large enough for a copied token to win at once.
+
+    One that is found again adds its own square to its logit, and must outweigh the vocabulary.
+    """
+    return 1.92 / shape.width**0.5
+
+
 def _initialised(module: nn.Module) -> None:
-    if isinstance(module, (nn.Linear, nn.Embedding)):
+    if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.02)
