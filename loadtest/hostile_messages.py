@@ -7,10 +7,11 @@ writer of protobuf would make.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -19,7 +20,6 @@ from serving.proto import recommendations_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Recommendations"]
 METHODS = tuple(method.name for method in SERVICE.methods)
-_TYPES = {method.name: GetMessageClass(method.input_type) for method in SERVICE.methods}
 _PLACEMENTS = ("home", "product", "cart", "category", "search", "email")
 _EVENTS = ("click", "cart", "remove", "purchase", "return", "review", "dwell", "search")
 _FILTERS = ("price < 50 AND in_stock", 'category IN ("lamps", "rugs")', 'NOT brand = "acme"')
@@ -59,6 +59,17 @@ class Hostile:
     raw: bytes
 
 
+MakeSound = Callable[[random.Random, "Real"], Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A service, and how a sound message for each of its methods is made."""
+
+    service: ServiceDescriptor
+    sound: Mapping[str, MakeSound]
+
+
 @dataclass(frozen=True, slots=True)
 class Real:
     """What sound messages hold: values that the shop knows, tokens that it gave away."""
@@ -70,10 +81,11 @@ class Real:
 
 @dataclass(slots=True)
 class HostileMessages:
-    """An endless supply."""
+    """An endless supply, for the methods of one service."""
 
     seed: int
     real: Real = field(default_factory=Real)
+    spoken: Spoken = field(default_factory=lambda: RECOMMENDATIONS)
     _chance: random.Random = field(init=False)
     _wrong: WrongFields = field(init=False)
 
@@ -86,7 +98,7 @@ class HostileMessages:
         kinds, shares = list(_SHARES), list(_SHARES.values())
         while True:
             (kind,) = self._chance.choices(kinds, shares)
-            method = self._chance.choice(METHODS)
+            method = self._method()
             yield Hostile(method, kind, self._raw(kind, method))
 
     def _raw(self, kind: Kind, method: str) -> bytes:
@@ -114,69 +126,10 @@ class HostileMessages:
 
     def sound(self, method: str) -> bytes:
         """A message that the door takes."""
-        return _SOUND[method](self).SerializeToString()
+        return self.spoken.sound[method](self._chance, self.real).SerializeToString()
 
-    def _recommend(self) -> pb.RecommendRequest:
-        chance = self._chance
-        request = pb.RecommendRequest(
-            placement=chance.choice(_PLACEMENTS),
-            user_id=f"hostile-{chance.randrange(1_000)}",
-            session_id=f"s{chance.randrange(100)}",
-            request_id=f"r{chance.randrange(1 << 32)}",
-            device="mobile",
-            country="DE",
-            page_size=chance.choice((0, 1, 20, 500)),
-            diversity=chance.random(),
-            explain=chance.random() < 0.2,
-            context_product_ids=chance.sample(self.real.products, 2),
-            cart=[pb.CartItem(product_id=chance.choice(self.real.products), quantity=1)],
-            recent_events=[self._recent() for _ in range(chance.randrange(4))],
-            page_token=chance.choice(self.real.page_tokens) if chance.random() < 0.3 else "",
-        )
-        if chance.random() < 0.4:
-            request.filter = chance.choice(_FILTERS)
-            request.boosts.add(filter=chance.choice(_FILTERS), factor=2.0)
-            request.promotions.add(filter=chance.choice(_FILTERS), percent=10.0)
-        if request.placement == "search":
-            request.query = "summer dresses under $50"
-        return request
-
-    def _recent(self) -> pb.RecentEvent:
-        return pb.RecentEvent(
-            type=self._chance.choice(_EVENTS), product_id=self._chance.choice(self.real.products)
-        )
-
-    def _many(self) -> pb.RecommendManyRequest:
-        requests = [self._recommend() for _ in range(self._chance.randrange(1, 4))]
-        return pb.RecommendManyRequest(requests=requests)
-
-    def _rerank(self) -> pb.RerankRequest:
-        ids = self._chance.sample(self.real.products, min(3, len(self.real.products)))
-        return pb.RerankRequest(
-            placement="search",
-            user_id=f"hostile-{self._chance.randrange(1_000)}",
-            product_ids=ids,
-            scores=[self._chance.random() for _ in ids],
-            score_weight=1.0,
-        )
-
-    def _events(self) -> pb.LogEventsRequest:
-        chance = self._chance
-        return pb.LogEventsRequest(
-            events=[
-                pb.Event(
-                    idempotency_key=f"k{chance.randrange(1 << 40)}",
-                    type=chance.choice(_EVENTS),
-                    user_id=f"hostile-{chance.randrange(1_000)}",
-                    product_id=chance.choice(self.real.products),
-                    attribution_token=chance.choice(self.real.attribution_tokens),
-                )
-                for _ in range(chance.randrange(1, 4))
-            ]
-        )
-
-    def _prices(self) -> pb.SuggestPriceRequest:
-        return pb.SuggestPriceRequest(product_ids=self._chance.sample(self.real.products, 2))
+    def _method(self) -> str:
+        return self._chance.choice(self.spoken.service.methods).name
 
     def _with_turned_bits(self, raw: bytes) -> bytes:
         spoilt = bytearray(raw)
@@ -187,7 +140,7 @@ class HostileMessages:
 
     def _spliced(self, raw: bytes) -> bytes:
         """A piece of another method's message, or of the same, put in or over."""
-        other = self.sound(self._chance.choice(METHODS))
+        other = self.sound(self._method())
         begin = self._chance.randrange(len(other) + 1)
         piece = other[begin : begin + self._chance.randrange(1, 60)]
         at = self._chance.randrange(len(raw) + 1)
@@ -216,7 +169,7 @@ class HostileMessages:
         return b"".join(parts)
 
     def _of_wrong_fields(self, method: str) -> bytes:
-        message = _TYPES[method]()
+        message = GetMessageClass(self.spoken.service.methods_by_name[method].input_type)()
         if self._chance.random() < 0.5:
             message.MergeFromString(self.sound(method))
         self._wrong.spoil(message)
@@ -233,10 +186,77 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-_SOUND: dict[str, Callable[[HostileMessages], Message]] = {
-    "Recommend": HostileMessages._recommend,
-    "RecommendMany": HostileMessages._many,
-    "Rerank": HostileMessages._rerank,
-    "LogEvents": HostileMessages._events,
-    "SuggestPrice": HostileMessages._prices,
-}
+def _recommend(chance: random.Random, real: Real) -> pb.RecommendRequest:
+    request = pb.RecommendRequest(
+        placement=chance.choice(_PLACEMENTS),
+        user_id=f"hostile-{chance.randrange(1_000)}",
+        session_id=f"s{chance.randrange(100)}",
+        request_id=f"r{chance.randrange(1 << 32)}",
+        device="mobile",
+        country="DE",
+        page_size=chance.choice((0, 1, 20, 500)),
+        diversity=chance.random(),
+        explain=chance.random() < 0.2,
+        context_product_ids=chance.sample(real.products, 2),
+        cart=[pb.CartItem(product_id=chance.choice(real.products), quantity=1)],
+        recent_events=[_recent(chance, real) for _ in range(chance.randrange(4))],
+        page_token=chance.choice(real.page_tokens) if chance.random() < 0.3 else "",
+    )
+    if chance.random() < 0.4:
+        request.filter = chance.choice(_FILTERS)
+        request.boosts.add(filter=chance.choice(_FILTERS), factor=2.0)
+        request.promotions.add(filter=chance.choice(_FILTERS), percent=10.0)
+    if request.placement == "search":
+        request.query = "summer dresses under $50"
+    return request
+
+
+def _recent(chance: random.Random, real: Real) -> pb.RecentEvent:
+    return pb.RecentEvent(type=chance.choice(_EVENTS), product_id=chance.choice(real.products))
+
+
+def _many(chance: random.Random, real: Real) -> pb.RecommendManyRequest:
+    requests = [_recommend(chance, real) for _ in range(chance.randrange(1, 4))]
+    return pb.RecommendManyRequest(requests=requests)
+
+
+def _rerank(chance: random.Random, real: Real) -> pb.RerankRequest:
+    ids = chance.sample(real.products, min(3, len(real.products)))
+    return pb.RerankRequest(
+        placement="search",
+        user_id=f"hostile-{chance.randrange(1_000)}",
+        product_ids=ids,
+        scores=[chance.random() for _ in ids],
+        score_weight=1.0,
+    )
+
+
+def _events(chance: random.Random, real: Real) -> pb.LogEventsRequest:
+    return pb.LogEventsRequest(
+        events=[
+            pb.Event(
+                idempotency_key=f"k{chance.randrange(1 << 40)}",
+                type=chance.choice(_EVENTS),
+                user_id=f"hostile-{chance.randrange(1_000)}",
+                product_id=chance.choice(real.products),
+                attribution_token=chance.choice(real.attribution_tokens),
+            )
+            for _ in range(chance.randrange(1, 4))
+        ]
+    )
+
+
+def _prices(chance: random.Random, real: Real) -> pb.SuggestPriceRequest:
+    return pb.SuggestPriceRequest(product_ids=chance.sample(real.products, 2))
+
+
+RECOMMENDATIONS = Spoken(
+    SERVICE,
+    {
+        "Recommend": _recommend,
+        "RecommendMany": _many,
+        "Rerank": _rerank,
+        "LogEvents": _events,
+        "SuggestPrice": _prices,
+    },
+)

@@ -36,6 +36,9 @@ class WrongFields:
                 setattr(message, each.name, self._value(each))
 
     def _spoil_within(self, message: Message, each: FieldDescriptor, depth: int) -> None:
+        if not each.is_repeated:
+            self.spoil(getattr(message, each.name), depth + 1)
+            return
         count = min(self._count(), 3) if depth else self._count()
         for _ in range(count):
             inner = getattr(message, each.name).add()
@@ -48,6 +51,8 @@ class WrongFields:
 
     def _value(self, each: FieldDescriptor) -> Any:
         match each.cpp_type:
+            case FieldDescriptor.CPPTYPE_STRING if each.type == FieldDescriptor.TYPE_BYTES:
+                return self._text().encode()
             case FieldDescriptor.CPPTYPE_STRING:
                 return self._text()
             case FieldDescriptor.CPPTYPE_DOUBLE:

@@ -165,7 +165,9 @@ class Gateway:
             service.telemetry.answered(reranked.answer)
             ttl_ms = service.deps.settings.attribution_ttl_ms
             catalogue, key = service.tables.catalogue, service.token_key
-            reply = encode_reranked(reranked, catalogue, key, attribution_ttl_ms=ttl_ms)
+            reply = encode_reranked(
+                reranked, catalogue, key, attribution_ttl_ms=ttl_ms, texts=service.texts
+            )
             handling.fields |= told_of(reply)
             return reply
         return pb.RerankResponse()

@@ -31,7 +31,7 @@ _REASON_OF = (
     (Source.FRESH, pb.NEW),
     (Source.EXPLORATION, pb.EXPLORATION),
 )
-_NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 _BITS = range(1 << len(Source))
 # Every combination of sources, by its bits: names, and the reason.
 _NAMES_BY_BITS = tuple(
@@ -49,7 +49,7 @@ def encode_answer(
     token_key: bytes,
     *,
     attribution_ttl_ms: int,
-    texts: Mapping[str, str] = _NO_TEXTS,
+    texts: Mapping[str, str] = NO_TEXTS,
 ) -> pb.RecommendResponse:
     """The whole reply. `texts` are the versions shown, by product id."""
     ask = answer.ask
@@ -69,15 +69,20 @@ def encode_answer(
     )
     if answer.search is not None:
         reply.search.CopyFrom(encode_search(answer.search))
-    if texts:
-        for item in reply.items:
-            if version := texts.get(item.product_id):
-                item.description_version = version
+    name_texts(reply.items, texts)
     if ask.explain:
         explain(reply.items, answer)
     if ask.return_fields:
         keep_fields(reply.items, ask.return_fields)
     return reply
+
+
+def name_texts(items: Iterable[pb.RecommendedProduct], texts: Mapping[str, str]) -> None:
+    """The version of its text that each product's page shows, where one is published."""
+    if texts:
+        for item in items:
+            if version := texts.get(item.product_id):
+                item.description_version = version
 
 
 def attribution_token_of(answer: Answer, token_key: bytes, *, ttl_ms: int) -> str:

@@ -1,5 +1,6 @@
 """Rerank codec: from a `RerankRequest` to checked values, and from their answer to the reply."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,15 @@ from serving.codec import Decoder
 from serving.field_checks import FieldChecks, InvalidFields
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.rerank import LeftOutWhy, RerankAnswer, RerankAsk
-from serving.reply import attribution_token_of, degraded_of, explain, items_of, keep_fields
+from serving.reply import (
+    NO_TEXTS,
+    attribution_token_of,
+    degraded_of,
+    explain,
+    items_of,
+    keep_fields,
+    name_texts,
+)
 from shop.catalogue import Catalogue
 
 MAX_RERANKED = 500
@@ -84,11 +93,17 @@ def _named(enum: type[pb.SoldOut]) -> str:
 
 
 def encode_reranked(
-    reranked: RerankAnswer, catalogue: Catalogue, token_key: bytes, *, attribution_ttl_ms: int
+    reranked: RerankAnswer,
+    catalogue: Catalogue,
+    token_key: bytes,
+    *,
+    attribution_ttl_ms: int,
+    texts: Mapping[str, str] = NO_TEXTS,
 ) -> pb.RerankResponse:
-    """The whole reply."""
+    """The whole reply. `texts` are the versions shown, by product id."""
     answer = reranked.answer
     items = items_of(answer, catalogue)
+    name_texts(items, texts)
     for item in items[: reranked.ranked_count]:
         if item.reason != pb.PROMOTED:
             item.reason = pb.PERSONALISED if answer.ranked else pb.FALLBACK

@@ -79,8 +79,12 @@ class Backends:
         self.world = World(Market(self.room), self.clock)
 
     async def __aenter__(self) -> "Backends":
-        for name in _NAMES:
-            await self._open(name)
+        try:
+            for name in _NAMES:
+                await self._open(name)
+        except DependencyUnavailable:
+            await self._close_all()
+            raise
         make = self.make_forecast or (lambda: no_forecast(self.room.price_minor.size))
         self._forecasting = asyncio.create_task(self.world.make_forecast(make))
         return self
@@ -88,8 +92,7 @@ class Backends:
     async def __aexit__(self, *_: object) -> None:
         self._forecasting.cancel()
         await asyncio.gather(self._forecasting, return_exceptions=True)
-        for name in list(self._servers):
-            await self._close(name)
+        await self._close_all()
 
     def faults(self, system: str) -> pb.FaultSettings:
         """What ails the system now. Raises ValueError for a name that is no system."""
@@ -113,9 +116,14 @@ class Backends:
         try:
             self.ports[name] = server.add_insecure_port(f"{self.host}:{wished}")
         except RuntimeError as error:
+            await server.stop(grace=None)
             raise DependencyUnavailable(name, f"cannot listen on {self.host}:{wished}") from error
         await server.start()
         self._servers[name] = server
+
+    async def _close_all(self) -> None:
+        for name in list(self._servers):
+            await self._close(name)
 
     async def _close(self, name: str) -> None:
         server = self._servers.pop(name, None)

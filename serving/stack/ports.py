@@ -7,16 +7,26 @@ LOOPBACK = "127.0.0.1"
 # Below the range from which the kernel takes ports for outgoing connections: a client that keeps
 # trying to reconnect could otherwise be given the server's own port, and hold it.
 _FIRST, _LAST = 10_000, 19_999
+# Eleven systems that draw their ports before the first of them listens: one start in 180 drew one
+# twice.
+_given: set[int] = set()
 
 
 def free_port(preferred: int | None = None) -> int:
-    """`preferred` if nobody has it, else any that is free now. Raises OSError if none is."""
+    """`preferred` if nobody has it, else any that is free now. Raises OSError if none is.
+
+    A port that was given before, and that perhaps nobody listens at yet, is not given again until
+    all were.
+    """
     if preferred is not None and is_free(preferred):
         return preferred
-    candidates = list(range(_FIRST, _LAST + 1))
-    random.shuffle(candidates)  # two stacks that start together should not try the same ones
+    start = random.randint(_FIRST, _LAST)  # two stacks that start together should try others
+    candidates: tuple[int, ...] = (*range(start, _LAST + 1), *range(_FIRST, start))
+    if _given.issuperset(candidates):
+        _given.clear()
     for port in candidates:
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise OSError(f"no free port from {_FIRST} to {_LAST}")
 

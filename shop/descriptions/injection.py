@@ -54,8 +54,8 @@ def looks_injected(text: str) -> bool:
     seen = text[:4_000]
     plain = unicodedata.normalize("NFKC", seen).translate(_ALIKE)
     visible = "".join(c for c in plain if unicodedata.category(c) not in ("Cf", "Cc", "Mn"))
-    forms = (seen, plain, visible, _joined(visible))
-    return any(_LONG_RUN.search(form) for form in forms[:1]) or any(
+    forms = dict.fromkeys((seen, plain, visible, _joined(visible)))  # of most texts there is one
+    return _LONG_RUN.search(seen) is not None or any(
         pattern.search(form) for form in forms for pattern in _PATTERNS
     )
 

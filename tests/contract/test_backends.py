@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -369,6 +370,19 @@ def test_a_port_that_is_taken_is_said_so(products: Path) -> None:
                 pass
 
     against(products, check)
+
+
+def test_a_process_that_finds_a_port_taken_says_that_and_nothing_else(products: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ("--products", str(products), "--calendar-port", str(port))
+        ran = subprocess.run(
+            [sys.executable, "-m", "simulator.backends", *words],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert ran.returncode == 1
+    ours = [line for line in ran.stderr.splitlines() if "add_port.cc" not in line]  # gRPC's own
+    assert ours == [f"calendar: cannot listen on 127.0.0.1:{port}"]
 
 
 def test_a_table_without_prices_is_refused(tmp_path: Path) -> None:

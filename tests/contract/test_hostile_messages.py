@@ -114,10 +114,10 @@ def test_hostile_bytes_over_a_channel_are_answered_with_a_type_and_the_door_live
     assert door.recommend().items
 
 
-def answer(channel: grpc.Channel, each: Hostile) -> str:
+def answer(channel: grpc.Channel, each: Hostile, service: str = SERVICE.full_name) -> str:
     """The status of a call with these bytes; a stream is read to its end."""
     try:
-        list(channel.unary_stream(f"/{SERVICE.full_name}/{each.method}")(each.raw, timeout=20.0))
+        list(channel.unary_stream(f"/{service}/{each.method}")(each.raw, timeout=20.0))
     except grpc.RpcError as error:
         code: grpc.StatusCode = error.code()
         return code.name

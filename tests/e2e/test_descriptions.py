@@ -3,19 +3,24 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 
 import grpc
 import psutil
 import pytest
 
+from loadtest.hostile_descriptions import DESCRIPTIONS
+from loadtest.hostile_messages import HostileMessages, Real
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.version_sql import SqlVersions
 from serving.describe.versions import Action, Decision
 from serving.proto import descriptions_pb2 as pb
 from serving.proto import descriptions_pb2_grpc as rpc
+from tests.contract.test_hostile_messages import answer
 from tests.contract.test_version_stores import a_version, first
 from tests.e2e.running_stack import RunningStack, eventually
 from tests.unit.written_pages import OFFER, a_letter
@@ -142,7 +147,27 @@ def test_a_list_tells_which_version_of_its_text_each_product_shows(
                 for each in stack.home(stack.known_shopper).items}  # fmt: skip
         return told.get(product_id) == "shown-in-lists"
 
+    def is_told_of_their_own_list() -> bool:
+        (item,) = stack.client.rerank([product_id], placement="search").items
+        return item.description_version == "shown-in-lists"
+
     assert eventually(is_told)
+    assert eventually(is_told_of_their_own_list)
+
+
+def test_hostile_bytes_are_answered_with_a_type_and_publish_nothing(
+    stack: RunningStack, stub: rpc.DescriptionsStub
+) -> None:
+    _keep(stack, "P000005", "kept through it", last=Action.PUBLISHED)
+    told, real = Counter[str](), Real(products=("P000005", "P000006", "P000007"))
+    with grpc.insecure_channel(stack.state.addresses["descriptions"]) as channel:
+        for each in islice(HostileMessages(12, real, DESCRIPTIONS), 1_500):
+            told[answer(channel, each, DESCRIPTIONS.service.full_name)] += 1
+    assert set(told) <= {
+        *("OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "RESOURCE_EXHAUSTED"),
+    }  # fmt: skip
+    assert told["INVALID_ARGUMENT"] > 500
+    assert _shown(stub, "P000005") == "kept through it"
 
 
 def _ports(process: psutil.Process) -> set[int]:

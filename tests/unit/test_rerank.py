@@ -1,5 +1,6 @@
 """Rerank: a list that the caller brings, in the order of this shopper's lists, nothing added."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from serving.deadline import Deadline
 from serving.gateway import Gateway
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.rerank import RerankAnswer, RerankAsk, rerank
+from serving.reply import NO_TEXTS
 from serving.rerank_codec import encode_reranked, rerank_ask
 from shop.errors import DependencyUnavailable
 from shop.explore import ExplorationSettings
@@ -55,11 +57,11 @@ def order_of(shop: SmallShop, *product_ids: str, **asked: Any) -> list[str]:
     return shop.shown(an_order(shop, *product_ids, **asked).answer)
 
 
-def reply_to(shop: SmallShop, *product_ids: str, **asked: Any) -> pb.RerankResponse:
-    catalogue = shop.deps.release.tables.catalogue
-    return encode_reranked(
-        an_order(shop, *product_ids, **asked), catalogue, KEY, attribution_ttl_ms=1_000
-    )
+def reply_to(
+    shop: SmallShop, *product_ids: str, texts: Mapping[str, str] = NO_TEXTS, **asked: Any
+) -> pb.RerankResponse:
+    catalogue, order = shop.deps.release.tables.catalogue, an_order(shop, *product_ids, **asked)
+    return encode_reranked(order, catalogue, KEY, attribution_ttl_ms=1_000, texts=texts)
 
 
 def reasons(answer: RerankAnswer) -> list[tuple[str, str]]:
@@ -82,6 +84,12 @@ def test_a_list_has_the_order_that_the_same_products_have_in_a_recommendation() 
     again = an_order(shop, *reversed(ids), shopper="ada", page_size=60, diversity=0.6)
     assert shop.shown(again.answer) == ids
     np.testing.assert_allclose(again.answer.slate.values, listed.slate.values)
+
+
+def test_a_list_names_the_version_of_each_text_that_is_shown() -> None:
+    for fields, told in (((), "v-1"), (("description_version",), "v-1"), (("title",), "")):
+        reply = reply_to(a_shop(), "p3", "p1", texts={"p1": "v-1"}, return_fields=frozenset(fields))
+        assert [item.description_version for item in reply.items] == [told, ""]
 
 
 def test_the_longest_list_is_ranked_whole() -> None:

@@ -90,6 +90,11 @@ def test_a_free_port_can_be_listened_on_and_a_taken_one_is_not_offered() -> None
     assert free_port(port) == port
 
 
+def test_no_port_is_given_twice_before_anybody_listens_there() -> None:
+    given = [free_port() for _ in range(300)]  # drawn at random, two would be the same
+    assert len(set(given)) == len(given)
+
+
 def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     assert last_lines(log, 3) == []
