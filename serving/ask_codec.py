@@ -10,7 +10,7 @@ from serving.codec import Decoder
 from serving.field_checks import MAX_QUERY_BYTES, FieldChecks, InvalidFields
 from serving.proto import recommendations_pb2 as pb
 from serving.recommend.request import Answer
-from serving.reply import encode_answer, items_of
+from serving.reply import encode_answer, items_of, name_texts
 from shop.asking.judging import Judged
 from shop.catalogue import Catalogue
 
@@ -98,8 +98,7 @@ class AnswerEncoder:
             message.items.extend(items_of(found.about, self._catalogue))
         if found.search is not None:
             self._add_found(message, found.search)
-        for item in message.items:
-            item.description_version = self._texts.get(item.product_id, "")
+        name_texts(message.items, self._texts)
         return message
 
     def _add_found(self, message: pb.AskedProducts, search: Answer) -> None:

@@ -1,16 +1,21 @@
 """Questions on the whole stack: answered by whatever writes at the writer's address, or refused."""
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import grpc
 import pytest
 
 from serving.proto import recommendations_pb2 as pb
+from serving.proto import writer_pb2 as writer_pb
+from serving.proto import writer_pb2_grpc as writer_rpc
 from serving.settings import Settings
 from shop.errors import DependencyUnavailable
 from tests.contract.described_shop import a_writer
-from tests.e2e.running_stack import RunningStack, eventually
+from tests.e2e.running_stack import PATIENCE_S, RunningStack, eventually
 from tests.unit.asked_shop import an_answer
 
 ANSWER = an_answer((1, "It is in stock."), (1, "It is waterproof."))
@@ -23,6 +28,40 @@ def _writing(stack: RunningStack, text: str) -> Iterator[None]:
         pytest.skip("a language model runs here")
     with a_writer(text, port=Settings().writer.port):
         yield
+
+
+@contextmanager
+def _endless_writer(stack: RunningStack) -> Iterator[threading.Event]:
+    """As above, of one that never comes to an end; set when its caller has left."""
+    if stack.state.addresses.get("writer"):
+        pytest.skip("a language model runs here")
+    writer = _Endless()
+    server = grpc.server(ThreadPoolExecutor(4))
+    writer_rpc.add_WriterServicer_to_server(writer, server)
+    server.add_insecure_port(f"127.0.0.1:{Settings().writer.port}")
+    server.start()
+    try:
+        yield writer.left
+    finally:
+        server.stop(None).wait()
+
+
+class _Endless(writer_rpc.WriterServicer):
+    def __init__(self) -> None:
+        self.left = threading.Event()
+
+    def Status(
+        self, request: writer_pb.StatusRequest, context: grpc.ServicerContext
+    ) -> writer_pb.StatusResponse:
+        return writer_pb.StatusResponse(model_version="endless")
+
+    def Write(
+        self, request: writer_pb.WriteRequest, context: grpc.ServicerContext
+    ) -> Iterator[writer_pb.WrittenPiece]:
+        yield writer_pb.WrittenPiece(text=ANSWER[:-2], tokens=1)
+        if not context.add_callback(self.left.set):
+            self.left.set()
+        self.left.wait(PATIENCE_S)
 
 
 def _ask(stack: RunningStack, question: str, **fields: object) -> list[pb.AskResponse]:
@@ -75,6 +114,22 @@ def test_without_a_model_products_come_then_unavailable_and_lists_do_not_suffer(
     with pytest.raises(DependencyUnavailable, match="no language model answers"):
         next(steps)
     assert stack.home(stack.known_shopper).items
+
+
+def test_leaving_an_answer_cancels_the_writing(stack: RunningStack) -> None:
+    with _endless_writer(stack) as left:
+
+        def is_written() -> bool:
+            steps = stack.client.ask("which sofas are there?", user_id=stack.known_shopper)
+            try:
+                return [next(steps).WhichOneof("step") for _ in range(2)][1] == "sentence"
+            except DependencyUnavailable:
+                return False
+            finally:
+                steps.close()  # type: ignore[attr-defined]  # a generator
+
+        assert eventually(is_written)
+        assert left.wait(PATIENCE_S)
 
 
 def test_what_cannot_be_answered_needs_no_model(stack: RunningStack) -> None:
