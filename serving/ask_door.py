@@ -33,7 +33,9 @@ class AskDoor:
         question = question_of(request, service.decoder)
         assistant = service.assistant
         if assistant is None:
-            raise DependencyUnavailable("writer", "this door answers no questions")
+            raise DependencyUnavailable(
+                "writer", "this door answers no questions; its log says why"
+            )
         settings = assistant.settings
         if self._turns is None:
             self._turns = Turns(at_once=settings.at_once, waiting=settings.queued)
@@ -63,7 +65,7 @@ class AskDoor:
                     service.telemetry.answered(step.search)
                     told = {"release": service.release, "facts": len(step.facts)}
                 elif isinstance(step, Finished):
-                    service.telemetry.told(step.outcome.value, step.left_out)
+                    service.telemetry.told(step.outcome.value, step.left_out, step.stage_ms)
                     told = told_of(question, step)
                 yield encoder.encode(step), told
 

@@ -33,6 +33,7 @@ from serving.sharding import ShardCollector
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 _AGE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 900.0)
+_ANSWER_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0)
 METHODS = ("Recommend", "RecommendMany", "Rerank", "LogEvents", "SuggestPrice", "Ask")
 
 # Why a call was turned away: its priority had no room, or nobody's had; its caller asks too often;
@@ -82,6 +83,13 @@ class Telemetry:
         )
         self._answers = Counter(
             "vitrine_asked", "Questions by what came of them", ("outcome",), **self._here
+        )
+        self._answer_seconds = Histogram(
+            "vitrine_answer_seconds",
+            "From the question to its first sentence, and to the end",
+            ("until",),
+            buckets=_ANSWER_SECONDS,
+            **self._here,
         )
         self._left_out = Counter(
             "vitrine_sentences_left_out",
@@ -164,9 +172,14 @@ class Telemetry:
         for outcome, count in outcomes.items():
             self._prices.labels(outcome).inc(count)
 
-    def told(self, outcome: str, left_out: Mapping[str, int]) -> None:
+    def told(
+        self, outcome: str, left_out: Mapping[str, int], stage_ms: Mapping[str, float]
+    ) -> None:
         """A question was answered or refused; sentences were left out for these reasons."""
         self._answers.labels(outcome).inc()
+        for until in ("first_sentence", "total"):
+            if until in stage_ms:
+                self._answer_seconds.labels(until).observe(stage_ms[until] / 1000.0)
         for reason, count in left_out.items():
             self._left_out.labels(reason).inc(count)
 

@@ -64,7 +64,7 @@ def why_not(text: str, facts: Facts, others: Sequence[Facts], stems: frozenset[s
     """
     if _REPLY.match(text):
         return "yes or no without the fact"
-    if _SEVERAL.search(text) or _names_another(text, facts, others):
+    if _SEVERAL.search(_of_its_own(text, facts)) or _names_another(text, facts, others):
         return "another product"
     if _COMPARES.search(text):
         return "comparison"
@@ -109,6 +109,13 @@ def _misprices(text: str, facts: Facts) -> bool:
     if any(not any(each.number == one.number for one in known) for each in bare):
         return True
     return bool(_JUDGED_PRICE.search(text)) or not (monies or bare)
+
+
+def _of_its_own(text: str, facts: Facts) -> str:
+    """Without the lines' values: "all-year" is one season of one product."""
+    for line in facts.lines:
+        text = _without(line.text, text)
+    return text
 
 
 def _without(title: str, text: str) -> str:

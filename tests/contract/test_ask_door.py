@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -14,6 +16,7 @@ from serving.adapters.writer_service import WriterService
 from serving.admission import Priority
 from serving.assist.pipeline import Assistant
 from serving.assist.settings import AssistSettings
+from serving.assistants import open_assistant
 from serving.async_client import AsyncVitrineClient
 from serving.client import VitrineClient
 from serving.describe.ports import Writer
@@ -22,7 +25,7 @@ from serving.guard import THIS_DOOR
 from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
 from serving.service import Service
-from serving.settings import DoorSettings
+from serving.settings import DoorSettings, Settings
 from serving.telemetry import Telemetry
 from shop.errors import DependencyTimeout, DependencyUnavailable, InvalidRequest, Overloaded
 from tests.contract.described_shop import a_writer
@@ -108,6 +111,7 @@ def test_products_sentences_and_the_end_come_from_a_writer_over_grpc() -> None:
     assert _count(telemetry, "vitrine_asked_total", outcome="ANSWERED") == 1
     assert _count(telemetry, "vitrine_sentences_left_out_total", reason="invented") == 1
     assert _count(telemetry, "vitrine_requests_total", method="Ask", code="OK") == 1
+    assert _count(telemetry, "vitrine_answer_seconds_count", until="first_sentence") == 1
 
 
 def _asked_of_service(
@@ -142,6 +146,21 @@ def test_without_a_model_the_products_come_and_then_unavailable() -> None:
 
     telemetry = _asked_of_service(NOBODY, work)
     assert _count(telemetry, "vitrine_requests_total", method="Ask", code="UNAVAILABLE") == 1
+
+
+def test_a_house_style_that_cannot_be_read_costs_answers_and_no_lists(tmp_path: Path) -> None:
+    style = tmp_path / "style.toml"
+    style.write_text("banned = 3")
+
+    async def run() -> tuple[bool, bool]:
+        opened = []
+        for name in ("", str(style)):
+            settings = Settings(describe=replace(Settings().describe, style=name))
+            async with open_assistant(settings) as assistant:
+                opened.append(assistant is not None)
+        return opened[0], opened[1]
+
+    assert asyncio.run(run()) == (True, False)
 
 
 def test_a_door_without_an_assistant_says_so() -> None:

@@ -145,6 +145,14 @@ def test_only_shown_products_are_cited(product: int) -> None:
     assert left_out("It is made of wool.", product=product) == "unknown product"
 
 
+def test_a_value_may_have_words_that_count_products() -> None:
+    lines = (Attribute("season", "all-year"), *a_coat().attributes[4:])
+    facts = replace(a_coat(), attributes=lines)
+    assert judge(Said(1, "Its season is all-year."), (facts,), StyleGuide()).left_out == ""
+    said = Said(1, "All have the season all-year.")
+    assert judge(said, (facts,), StyleGuide()).left_out == "another product"
+
+
 def test_a_number_beside_another_unit_is_no_price() -> None:
     facts = replace(a_rug(), attributes=(Attribute("width", "120"), a_rug().attributes[2]))
     said = Said(1, "It costs 120.")
