@@ -68,6 +68,12 @@ COMMANDS = (
         "vitrine event click --user U0000042 --product P000007",
     ),
     Command(
+        "ask",
+        "a question about products, answered from their facts",
+        "serving.ask_command",
+        "vitrine ask 'a warm winter coat under 80' --user U0000042",
+    ),
+    Command(
         "price",
         "a price inside the limits, and why",
         "serving.price_command",

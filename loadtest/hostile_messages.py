@@ -250,6 +250,18 @@ def _prices(chance: random.Random, real: Real) -> pb.SuggestPriceRequest:
     return pb.SuggestPriceRequest(product_ids=chance.sample(real.products, 2))
 
 
+def _question(chance: random.Random, real: Real) -> pb.AskRequest:
+    return pb.AskRequest(
+        question=chance.choice(("which lamps are there?", "a warm winter coat under 80")),
+        user_id=f"hostile-{chance.randrange(1_000)}",
+        context_product_ids=chance.sample(real.products, 2),
+        cart=[pb.CartItem(product_id=chance.choice(real.products), quantity=1)],
+        filter=chance.choice(("", *_FILTERS)),
+        country="DE",
+        seed=chance.randrange(1 << 31),
+    )
+
+
 RECOMMENDATIONS = Spoken(
     SERVICE,
     {
@@ -258,5 +270,6 @@ RECOMMENDATIONS = Spoken(
         "Rerank": _rerank,
         "LogEvents": _events,
         "SuggestPrice": _prices,
+        "Ask": _question,
     },
 )

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from loadtest.hostile_messages import SERVICE, Hostile, Kind
+from serving.ask_codec import question_of
 from serving.codec import Decoder
 from serving.message_sizes import too_large
 from serving.proto import recommendations_pb2 as pb
@@ -129,12 +130,20 @@ def _sound(ask: Ask) -> None:
     ask.fingerprint()
 
 
+def _question(decoder: Decoder, message: pb.AskRequest) -> None:
+    question = question_of(message, decoder)
+    _sound(question.ask)
+    if not question.text.strip():
+        raise ValueError("taken without a question")
+
+
 _READ: Mapping[str, Callable[[Decoder, Any], object]] = {
     "Recommend": _ask,
     "RecommendMany": _many,
     "Rerank": _rerank,
     "LogEvents": Decoder.events,
     "SuggestPrice": Decoder.price_ask,
+    "Ask": _question,
 }
 _TYPES: Mapping[str, type[Message]] = {
     method.name: GetMessageClass(method.input_type) for method in SERVICE.methods

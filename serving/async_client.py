@@ -5,7 +5,9 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from serving.client_calls import (
+    ASK_TIMEOUT_S,
     DEFAULT_TIMEOUT_S,
+    AskFields,
     ClientTls,
     RequestFields,
     RerankFields,
@@ -123,6 +125,22 @@ class AsyncVitrineClient:
                 metadata=self._metadata,
             )
         return response
+
+    async def ask(
+        self, question: str, *, timeout_s: float = ASK_TIMEOUT_S, **fields: Unpack[AskFields]
+    ) -> AsyncIterator[pb.AskResponse]:
+        """Products, sentences about them as they are written, and what came of the question."""
+        with our_errors(self.address):
+            stream = self._recommendations.Ask(
+                pb.AskRequest(question=question, **fields),
+                timeout=timeout_s,
+                metadata=self._metadata,
+            )
+            try:
+                async for response in stream:
+                    yield response
+            finally:
+                stream.cancel()  # whoever stops reading wants nothing more written
 
     def _within(self, timeout_s: float | None) -> float:
         return self._timeout_s if timeout_s is None else timeout_s

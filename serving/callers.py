@@ -29,6 +29,7 @@ SCOPE_OF_METHOD: Mapping[str, Scope] = {
     "/vitrine.v1.Recommendations/RecommendMany": Scope.SHOP,
     "/vitrine.v1.Recommendations/Rerank": Scope.SHOP,
     "/vitrine.v1.Recommendations/LogEvents": Scope.SHOP,
+    "/vitrine.v1.Recommendations/Ask": Scope.SHOP,
     "/vitrine.v1.Recommendations/SuggestPrice": Scope.MERCHANDISER,
     "/vitrine.v1.Descriptions/GetDescription": Scope.SHOP,
     "/vitrine.v1.Descriptions/GenerateDescription": Scope.MERCHANDISER,

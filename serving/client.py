@@ -12,7 +12,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client_calls import (
+    ASK_TIMEOUT_S,
     DEFAULT_TIMEOUT_S,
+    AskFields,
     ClientTls,
     EventFields,
     EventKind,
@@ -28,7 +30,15 @@ from serving.proto import recommendations_pb2 as pb
 from serving.proto import recommendations_pb2_grpc as rpc
 from shop.errors import DependencyError
 
-__all__ = ["ClientTls", "EventFields", "EventKind", "RequestFields", "VitrineClient", "new_event"]
+__all__ = [
+    "AskFields",
+    "ClientTls",
+    "EventFields",
+    "EventKind",
+    "RequestFields",
+    "VitrineClient",
+    "new_event",
+]
 
 
 class VitrineClient:
@@ -142,6 +152,21 @@ class VitrineClient:
                 metadata=self._metadata,
             )
         return response
+
+    def ask(
+        self, question: str, *, timeout_s: float = ASK_TIMEOUT_S, **fields: Unpack[AskFields]
+    ) -> Iterator[pb.AskResponse]:
+        """Products, sentences about them as they are written, and what came of the question."""
+        with our_errors(self.address):
+            stream = self._recommendations.Ask(
+                pb.AskRequest(question=question, **fields),
+                timeout=timeout_s,
+                metadata=self._metadata,
+            )
+            try:
+                yield from stream
+            finally:
+                stream.cancel()  # whoever stops reading wants nothing more written
 
     def is_serving(self, *, timeout_s: float = 1.0) -> bool:
         """Whether the door says that it serves. False too if nobody answers."""

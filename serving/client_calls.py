@@ -30,6 +30,7 @@ from shop.errors import (
 )
 
 DEFAULT_TIMEOUT_S = 5.0
+ASK_TIMEOUT_S = 15.0  # a model writes; the door gives up after ten seconds by default
 _DOOR = "vitrine"
 _SERVICE_CONFIG = Path(__file__).parent / "proto" / "service_config.json"
 
@@ -106,6 +107,25 @@ class RerankFields(TypedDict, total=False):
     scores: Sequence[float]
     score_weight: float
     sold_out: pb.SoldOut
+
+
+class AskFields(TypedDict, total=False):
+    """The fields of an `AskRequest` beside its question, for calls without a message."""
+
+    visitor_id: str
+    user_id: str
+    session_id: str
+    context_product_ids: Sequence[str]
+    cart: Sequence[pb.CartItem]
+    device: str
+    country: str
+    currency: str
+    segment: str
+    filter: str
+    strict_filtering: bool
+    deadline_ms: int
+    request_id: str
+    seed: int
 
 
 class EventFields(TypedDict, total=False):

@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 
 from serving.arrival import Arrival, allowed_s, asked_in_metadata_ms, this_arrival
+from serving.ask_door import AskDoor
 from serving.audit import AuditLog
 from serving.codec import MAX_MANY
 from serving.guard import THIS_DOOR
@@ -59,6 +60,7 @@ class Gateway:
         self._service = await self._stack.enter_async_context(open_service())
         self._turns = Turns(at_once=door.concurrent_calls, waiting=door.queued_calls)
         self._price_turns = Turns(at_once=door.price_calls, waiting=door.queued_calls)
+        self._asking = AskDoor(self._turns)
         self._streams = door.streams
         self._many_at_once = door.many_at_once
         self._is_warm = False
@@ -220,6 +222,16 @@ class Gateway:
             }
             return reply
         return pb.SuggestPriceResponse()
+
+    async def Ask(self, request: pb.AskRequest, grpc_context: Any) -> AsyncIterator[pb.AskResponse]:
+        """The products found, sentences about them as they are written, and the end."""
+        with _Handling(self._service, "Ask", grpc_context) as handling:
+            metadata_ms = asked_in_metadata_ms(grpc_context)
+            steps = self._asking.answer(request, self._service, handling.arrival, metadata_ms)
+            async with aclosing(steps):
+                async for message, told in steps:
+                    handling.fields |= told
+                    yield message
 
     async def _events(self, request: pb.LogEventsRequest) -> list[ShopperEvent]:
         decode = self._service.decoder.events

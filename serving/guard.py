@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 
 _SERVICE = "/vitrine.v1.Recommendations/"
 LISTS = frozenset({f"{_SERVICE}Recommend", f"{_SERVICE}Rerank"})  # what the limit counts
-_PRICES = f"{_SERVICE}SuggestPrice"
+# What nobody at a page loses by waiting for: shed first.
+_BEHIND_LISTS = frozenset({f"{_SERVICE}SuggestPrice", f"{_SERVICE}Ask"})
 _PRIORITY_KEY = "vitrine-priority"
 _LOOK_EVERY_S = 1.0
 # By priority: a peak that a page waits out, and one that a batch should leave to others.
@@ -135,7 +136,7 @@ class Guard:
         if counts:
             self._check_room(priority_of(request.placement, asked))
             self.limit.enter()
-        elif method == _PRICES:
+        elif method in _BEHIND_LISTS:
             self._check_room(Priority.BATCH)
         return Admitted(method, caller, counts, at_s)
 

@@ -20,6 +20,8 @@ from serving.adapters.key_files import read_key, read_or_create_key
 from serving.adapters.lmdb import LmdbHistories
 from serving.adapters.log_segments import log_name
 from serving.adapters.machine_rules import MachineRules
+from serving.assist.pipeline import Assistant
+from serving.assistants import open_assistant
 from serving.caches import open_cache
 from serving.codec import Decoder
 from serving.context_feeds import follow_surroundings
@@ -72,6 +74,7 @@ class Service:
     clock: Callable[[], float] = time.monotonic
     clock_offset_ms: int = 0  # the shop's clock minus this machine's
     texts: Mapping[str, str] = field(default_factory=dict)  # versions shown, by product id
+    assistant: Assistant | None = None  # None: no question is answered here
 
     def now_ms(self) -> int:
         """The shop's time, Unix milliseconds."""
@@ -109,21 +112,22 @@ class Service:
         self, ask: Ask, *, start_s: float, total_s: float, client_until_s: float = math.inf
     ) -> Answer:
         """A list, made within `total_s` of `start_s`, which is a time of `clock`."""
-        return await recommend(ask, self.deps, self._deadline(start_s, total_s, client_until_s))
+        return await recommend(ask, self.deps, self.deadline(start_s, total_s, client_until_s))
 
     async def rerank(
         self, ask: RerankAsk, *, start_s: float, total_s: float, client_until_s: float = math.inf
     ) -> RerankAnswer:
         """A list brought along, in order, within `total_s` of `start_s`, a time of `clock`."""
-        return await rerank(ask, self.deps, self._deadline(start_s, total_s, client_until_s))
+        return await rerank(ask, self.deps, self.deadline(start_s, total_s, client_until_s))
 
     async def suggest_prices(self, ask: PriceAsk, *, start_s: float, total_s: float) -> PriceAnswer:
         """Prices, suggested within `total_s` of `start_s`, which is a time of `clock`."""
-        return await suggest(ask, self.deps, self._deadline(start_s, total_s))
+        return await suggest(ask, self.deps, self.deadline(start_s, total_s))
 
-    def _deadline(
+    def deadline(
         self, start_s: float, total_s: float, client_until_s: float = math.inf
     ) -> Deadline:
+        """Of a call that has `total_s` from `start_s` on, which is a time of `clock`."""
         return Deadline(
             self.clock,
             start_s=start_s,
@@ -269,6 +273,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             rule_books=rule_books,
             clock_offset_ms=settings.clock_offset_ms,
             texts=await stack.enter_async_context(follow_shown_texts(settings)),
+            assistant=await stack.enter_async_context(open_assistant(settings)),
         )
 
 

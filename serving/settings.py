@@ -10,6 +10,7 @@ from typing import Literal
 from serving.adapters.feedback_log import FeedbackSettings
 from serving.adapters.redis_settings import RedisSettings
 from serving.admission import AdmissionSettings
+from serving.assist.settings import AssistSettings
 from serving.console.invitation import key_file
 from serving.console.settings import ConsoleSettings
 from serving.describe.settings import DescribeSettings
@@ -228,6 +229,7 @@ class Settings:
     describe: DescribeSettings = field(default_factory=DescribeSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     writer: WriterSettings = field(default_factory=WriterSettings)
+    assist: AssistSettings = field(default_factory=AssistSettings)
 
     def __post_init__(self) -> None:
         _require(

@@ -5,7 +5,7 @@ way: Ray's agent would deliver the same numbers ten seconds later and take 0.1 G
 """
 
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,7 +33,8 @@ from serving.sharding import ShardCollector
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 _AGE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 900.0)
-METHODS = ("Recommend", "RecommendMany", "Rerank", "LogEvents", "SuggestPrice")
+_ANSWER_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0)
+METHODS = ("Recommend", "RecommendMany", "Rerank", "LogEvents", "SuggestPrice", "Ask")
 
 # Why a call was turned away: its priority had no room, or nobody's had; its caller asks too often;
 # its client's deadline had passed.
@@ -78,6 +79,22 @@ class Telemetry:
             "vitrine_cache_age_seconds",
             "Age of the rankings that lists were made from",
             buckets=_AGE_SECONDS,
+            **self._here,
+        )
+        self._answers = Counter(
+            "vitrine_asked", "Questions by what came of them", ("outcome",), **self._here
+        )
+        self._answer_seconds = Histogram(
+            "vitrine_answer_seconds",
+            "From the question to its first sentence, and to the end",
+            ("until",),
+            buckets=_ANSWER_SECONDS,
+            **self._here,
+        )
+        self._left_out = Counter(
+            "vitrine_sentences_left_out",
+            "Written and not said, by reason",
+            ("reason",),
             **self._here,
         )
         self._empty = Counter("vitrine_empty_answers", "Lists without a product", **self._here)
@@ -154,6 +171,17 @@ class Telemetry:
         outcomes.update(failure.value for failure in answer.failures.values())
         for outcome, count in outcomes.items():
             self._prices.labels(outcome).inc(count)
+
+    def told(
+        self, outcome: str, left_out: Mapping[str, int], stage_ms: Mapping[str, float]
+    ) -> None:
+        """A question was answered or refused; sentences were left out for these reasons."""
+        self._answers.labels(outcome).inc()
+        for until in ("first_sentence", "total"):
+            if until in stage_ms:
+                self._answer_seconds.labels(until).observe(stage_ms[until] / 1000.0)
+        for reason, count in left_out.items():
+            self._left_out.labels(reason).inc(count)
 
     def watch_serving(self, is_well: Callable[[], bool]) -> None:
         """Shows what health says, for whoever cannot speak the door's TLS."""

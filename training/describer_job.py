@@ -20,6 +20,7 @@ from shop.errors import DataRejected
 from training.algorithms.describer import DescriberSettings, draw_pairs, fit_describer
 from training.data.progress import Progress, no_progress
 from training.data.snapshot import PRODUCTS, read_snapshot_manifest
+from training.describer_asks import answered, held_out_asks
 from training.describer_folder import WEIGHTS, write_describer
 from training.describer_report import coverage, perplexity
 from training.model_folder import add_metrics, read_json, read_metrics, write_json, write_whole
@@ -96,7 +97,7 @@ def judge(
     seed: int,
     progress: Progress = no_progress,
 ) -> dict[str, float]:
-    """Perplexity and coverage on the held-out fifth of each source."""
+    """Perplexity, coverage and answers on the held-out fifth of each source."""
     sources = sorted({each.source for each in shelves if each.is_held_out})
     figures: dict[str, float] = {}
     for at, source in enumerate(sources):
@@ -108,6 +109,11 @@ def judge(
         figures[f"{source} attribute coverage"] = found.attributes
         figures[f"{source} readable"] = found.readable
         figures[f"{source} finished"] = found.finished
+        asks = held_out_asks(shelves, source, settings.judged, seed)
+        told = answered(model, tokenizer, asks)
+        figures[f"{source} questions told"] = told.told
+        figures[f"{source} questions silent"] = told.silent
+        figures[f"{source} sentences that stand"] = told.stands
     return figures
 
 
@@ -137,7 +143,12 @@ def _tokenizer(
     file = work / f"tokenizer-{fingerprint}.json"
     if not file.exists():
         pairs = draw_pairs(
-            shelves, settings.tokenizer_pairs, settings.text_set_share, seed, _TOKENIZER_ROUND
+            shelves,
+            settings.tokenizer_pairs,
+            settings.text_set_share,
+            seed,
+            _TOKENIZER_ROUND,
+            ask_share=settings.ask_share,
         )
         texts = (text for pair in pairs for text in (pair.prompt, pair.answer))
         fitted = fit_tokenizer(texts, settings.shape.vocabulary)

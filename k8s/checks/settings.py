@@ -149,7 +149,7 @@ def addresses(reader: Reader, settings: Any) -> dict[str, str]:
             found["redis.url"] = _of_url(settings.redis.url)
     if reader.role in (Role.DESCRIPTIONS, Role.MIGRATION) and settings.describe.postgres:
         found["describe.postgres"] = _of_url(settings.describe.postgres)
-    if reader.role is Role.DESCRIPTIONS:
+    if reader.role in (Role.DOOR, Role.DESCRIPTIONS):
         found["writer.address"] = settings.writer.address
     if reader.role is Role.CONSOLE:
         found["console.recommendations"] = settings.console.recommendations
@@ -166,6 +166,8 @@ def _addresses_lead_somewhere(cluster: Cluster, reader: Reader, settings: Any) -
     for name, address in addresses(reader, settings).items():
         host, _, number = address.rpartition(":")
         service = cluster.services.get(host)
+        if service is None and reader.role is Role.DOOR and name == "writer.address":
+            continue  # a door without a language model answers no questions, and says so
         if service is None or number not in {str(each["port"]) for each in service.ports}:
             yield Finding("address", reader.at, f"{name} = {address}: no such service")
 

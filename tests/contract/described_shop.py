@@ -65,11 +65,11 @@ class _Scripted(rpc.WriterServicer):
 
 
 @contextmanager
-def a_writer(text: str) -> Iterator[str]:
+def a_writer(text: str, port: int = 0) -> Iterator[str]:
     """The address of a writer's service that always writes this."""
     server = grpc.server(ThreadPoolExecutor(2))
     rpc.add_WriterServicer_to_server(_Scripted(text), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
         yield f"127.0.0.1:{port}"

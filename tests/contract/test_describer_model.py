@@ -22,6 +22,7 @@ from training.algorithms.describer import (
     has_learnt_enough,
 )
 from training.algorithms.describer_lora import LoraSettings, adapt_describer
+from training.describer_asks import answered, held_out_asks
 from training.describer_folder import read_describer
 from training.describer_report import covered_share, perplexity, write
 from training.models.copying import start_copying
@@ -131,6 +132,13 @@ def test_an_adapter_is_written_as_others_read_it(folder: Path, tmp_path: Path) -
     write_small_adapter(folder, tmp_path / "best-1")
     names = {file.name for file in (tmp_path / "best-1").iterdir()}
     assert names == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_a_model_that_has_learnt_nothing_answers_nothing(folder: Path) -> None:
+    model, tokenizer = read_describer(folder)
+    shelves = [Shelf(some_facts(n), "catalogue", is_held_out=True) for n in range(1, 4)]
+    found = answered(model, tokenizer, held_out_asks(shelves, "catalogue", 6, seed=1))
+    assert (found.told, found.silent) == (0.0, 1.0)
 
 
 def test_coverage_counts_values_that_stand_on_the_page() -> None:

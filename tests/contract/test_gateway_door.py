@@ -223,6 +223,7 @@ def test_generic_clients_find_their_way_by_reflection(door: Door) -> None:
         "Rerank",
         "LogEvents",
         "SuggestPrice",
+        "Ask",
     ]
 
 

@@ -14,6 +14,8 @@ from serving.adapters.vllm import VllmWriter
 from serving.adapters.vllm_engine import engine_environment, weights_digest
 from serving.describe.ports import Piece, WritingRequest
 from serving.writer_settings import WriterSettings
+from shop.asking.prompt import ask_prompt, sentences_schema
+from shop.asking.sentences import SentenceReader
 from shop.descriptions.prompts import SYSTEM, page_prompt
 from shop.errors import (
     DependencyTimeout,
@@ -93,6 +95,22 @@ def a_request(prompt: str = "", **changes: object) -> WritingRequest:
         adapter=None,
     )
     return replace(request, **changes)  # type: ignore[arg-type]
+
+
+def test_an_answer_to_a_question_keeps_to_its_form_from_the_first_token(
+    running: RunningWriter,
+) -> None:
+    prompt = ask_prompt("which is of oak?", [some_facts(1), some_facts(2)])
+    for seed in range(4):
+        request = a_request(
+            prompt.text, system=prompt.system, schema=sentences_schema(2), seed=seed
+        )
+        reader = SentenceReader()
+        text = running.text(request)
+        said = reader.feed(text)  # random weights seldom come to an end
+        assert '"sentences"' in text
+        assert not reader.is_broken
+        assert all(each.product in (1, 2) for each in said)
 
 
 def test_long_prompts_at_once_do_not_end_the_engine(running: RunningWriter) -> None:

@@ -21,6 +21,7 @@ NEVER: dict[str, tuple[str, ...]] = {
         *("asyncio", "logging", "time", "os", "pathlib", "socket"),
     ),
     "serving/recommend": (*FOREIGN_TO_THE_PIPELINES, "serving.adapters", PROTOS),
+    "serving/assist": (*FOREIGN_TO_THE_PIPELINES, "serving.adapters", PROTOS),
     "serving/describe": (*FOREIGN_TO_THE_PIPELINES, "serving.adapters", PROTOS),
     # It speaks to the stack as any client does.
     "serving/console": (

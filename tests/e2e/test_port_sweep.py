@@ -131,9 +131,13 @@ def test_the_door_tells_a_stranger_its_health_and_nothing_else(guarded: StackSta
             with pytest.raises(grpc.RpcError) as caught:
                 method(request, timeout=10)
             assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-        with pytest.raises(grpc.RpcError) as caught:
-            list(stub.RecommendMany(pb.RecommendManyRequest(), timeout=10))
-        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        for stream, request in (
+            (stub.RecommendMany, pb.RecommendManyRequest()),
+            (stub.Ask, pb.AskRequest(question="which lamps are there?")),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                list(stream(request, timeout=10))
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_texts_are_for_who_has_a_token_and_the_command_line_shows_one(guarded: StackState) -> None:

@@ -1,5 +1,6 @@
 """The command line: thin, lazy, and every error names its fix."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ def test_every_command_has_help_with_an_example_that_parses_as_its_own(
         vitrine.main([command.name, "--help"])
     assert ended.value.code == vitrine.DONE
     assert "example: vitrine " + command.name in " ".join(capsys.readouterr().out.split())
-    words = command.example.split()
+    words = shlex.split(command.example)
     assert words[0] == "vitrine"
     assert vitrine._parser(words[1:]).parse_args(words[1:]).command == command.name
 

@@ -27,8 +27,9 @@ from shop.errors import (
     Unauthenticated,
 )
 
-RECOMMEND, SUGGEST, MANY = (
-    f"/vitrine.v1.Recommendations/{name}" for name in ("Recommend", "SuggestPrice", "RecommendMany")
+RECOMMEND, SUGGEST, MANY, ASK = (
+    f"/vitrine.v1.Recommendations/{name}"
+    for name in ("Recommend", "SuggestPrice", "RecommendMany", "Ask")
 )
 HOME = pb.RecommendRequest(placement="home")
 PRODUCT = pb.RecommendRequest(placement="product")
@@ -77,6 +78,7 @@ def test_a_door_on_the_loopback_asks_nobody_for_a_token_and_any_other_everybody(
         with pytest.raises(Unauthenticated):
             guard.admit(RECOMMEND, HOME, stranger, 0.0)
     assert guard.admit(RECOMMEND, HOME, shop, 0.0).caller is not None
+    assert guard.admit(ASK, pb.AskRequest(), shop, 0.0).caller is not None
     with pytest.raises(Forbidden):
         guard.admit(SUGGEST, pb.SuggestPriceRequest(), shop, 0.0)
 
@@ -132,8 +134,9 @@ def test_when_it_is_full_batches_go_first_and_nobody_can_push_in() -> None:
         assert 1_000 <= (caught.value.retry_after_ms or 0) <= 1_500
     with pytest.raises(Overloaded):
         guard.admit(RECOMMEND, HOME, Context({"vitrine-priority": "shadow"}), 0.0)
-    with pytest.raises(Overloaded):
-        guard.admit(SUGGEST, pb.SuggestPriceRequest(), Context(), 0.0)
+    for method, request in ((SUGGEST, pb.SuggestPriceRequest()), (ASK, pb.AskRequest())):
+        with pytest.raises(Overloaded):
+            guard.admit(method, request, Context(), 0.0)
     with pytest.raises(Overloaded), guard.one_of_a_batch():
         pass
     for _ in range(6):

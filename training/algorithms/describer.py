@@ -20,7 +20,7 @@ from torch.nn import functional
 from training.model_folder import write_whole
 from training.models.copying import start_copying
 from training.models.describer import Describer, DescriberShape
-from training.texts.pairs import Pair, draw_pair, draw_short_pair
+from training.texts.pairs import Pair, draw_from
 from training.texts.shelves import Shelf
 from training.texts.tokens import Batch, Encoded, batch_of, batches, encode
 
@@ -50,6 +50,7 @@ class DescriberSettings:
     warm_up: float = 0.01  # of all steps
     decay: float = 0.1  # of weights
     text_set_share: float = 0.4  # of the pairs, where there are text sets; each set alike
+    ask_share: float = 0.15  # of the pairs: questions about some products instead of a page
     patience: int = 3  # rounds without a loss better by `least_gain`: then it has learnt enough
     least_gain: float = 0.005
     judged: int = 120  # held-out products per source whose pages are written and looked at
@@ -120,10 +121,12 @@ def draw_pairs(
     round_number: int,
     *,
     most_attributes: int | None = None,
+    ask_share: float = 0.0,
 ) -> list[Pair]:
     """New pages of products that are not held out, the same for the same numbers.
 
-    With `most_attributes` the products are told of in that many lines at most.
+    With `most_attributes` the products are told of in that many lines at most. `ask_share` of them
+    are answers to questions instead, about products of one source.
     """
     rng = np.random.default_rng([seed, 7, round_number])
     by_source: dict[str, list[Shelf]] = {}
@@ -133,11 +136,9 @@ def draw_pairs(
     sources = sorted(by_source)
     weights = np.array([_weight(name, sources, text_set_share) for name in sources])
     chosen = rng.choice(len(sources), count, p=weights / weights.sum())
-    drawn = (by_source[sources[at]] for at in chosen.tolist())
-    chosen_shelves = (each[int(rng.integers(len(each)))] for each in drawn)
-    if most_attributes is None:
-        return [draw_pair(each, rng) for each in chosen_shelves]
-    return [draw_short_pair(each, most_attributes, rng) for each in chosen_shelves]
+    return [
+        draw_from(by_source[sources[at]], rng, most_attributes, ask_share) for at in chosen.tolist()
+    ]
 
 
 def optimizer_of(model: torch.nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
@@ -205,6 +206,7 @@ def _draw_round(
         seed,
         round_number,
         most_attributes=settings.short_attributes if is_short else None,
+        ask_share=settings.ask_share,
     )
     return encode(tokenizer, pairs)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from shop.descriptions.facts import Attribute, Facts
 from shop.descriptions.prompts import page_prompt
+from training.texts.asks import MOST_LINES, MOST_PRODUCTS, draw_ask
 from training.texts.grammar import Page, write_page
 from training.texts.inventions import invent_attributes, invent_name
 from training.texts.shelves import Shelf
@@ -16,6 +17,7 @@ _RENAMED_SHARE = 0.3  # of catalogue products: a title and a brand that nobody h
 _KEYWORD_SHARE, _FAULT_SHARE, _REAL_OPENING_SHARE = 0.25, 0.1, 0.5
 _UNTITLED_SHARE = 0.5  # of short pairs
 _MAX_INVENTED = 12
+_FEW_PRODUCTS = 2  # of a question, where products are told of in few lines
 _MAX_KEYWORDS = 2
 _FAULTS = (
     "number: {v} is on no line of the facts",
@@ -57,6 +59,36 @@ def draw_short_pair(shelf: Shelf, most: int, rng: np.random.Generator) -> Pair:
     if rng.random() < _UNTITLED_SHARE:
         facts = replace(facts, title="", category="", brand="")
     return plain_pair(facts, write_page(facts, rng))
+
+
+def draw_from(
+    shelves: Sequence[Shelf],
+    rng: np.random.Generator,
+    most_attributes: int | None,
+    ask_share: float,
+) -> Pair:
+    """A page of one of these products or, in `ask_share` of the draws, an answer about some.
+
+    With `most_attributes` they are told of in that many lines at most.
+    """
+    shelf = shelves[int(rng.integers(len(shelves)))]
+    if ask_share and rng.random() < ask_share:
+        beside = rng.integers(0, len(shelves), int(rng.integers(0, MOST_PRODUCTS)))
+        about = [shelf, *(shelves[at] for at in beside.tolist())]
+        if most_attributes is None:
+            return draw_ask_pair(about, rng)
+        return draw_ask_pair(about[:_FEW_PRODUCTS], rng, most_attributes)
+    if most_attributes is None:
+        return draw_pair(shelf, rng)
+    return draw_short_pair(shelf, most_attributes, rng)
+
+
+def draw_ask_pair(
+    shelves: Sequence[Shelf], rng: np.random.Generator, most_lines: int = MOST_LINES
+) -> Pair:
+    """A question about all of these products, and what their facts answer."""
+    asked = draw_ask(shelves, rng, most_lines)
+    return Pair(asked.prompt, asked.answer, asked.products[0])
 
 
 def plain_pair(facts: Facts, page: Page) -> Pair:

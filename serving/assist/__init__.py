@@ -1,0 +1,1 @@
+"""Assist: answers to shoppers' questions, from the products that a search finds."""
