@@ -38,7 +38,7 @@ class DescriberSettings:
 
     shape: DescriberShape = field(default_factory=DescriberShape)
     tokenizer_pairs: int = 3_000
-    rounds: int = 16  # at most; a checkpoint after each
+    rounds: int = 18  # at most; a checkpoint after each
     # First short specifications: where little stands, a value is soon found.
     short_rounds: int = 2
     short_attributes: int = 3
