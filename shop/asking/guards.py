@@ -12,29 +12,37 @@ from functools import cache
 from shop.asking.facts import IN_STOCK, PRICE
 from shop.descriptions.claim_words import MEASURE_WORDS
 from shop.descriptions.facts import Facts
-from shop.descriptions.plain_words import FUNCTION_WORDS
 from shop.descriptions.quantities import quantities_in
 from shop.descriptions.words import stem, stems_of, words_of
 
-# Enough to tell a line of the facts.
+# Enough to tell a line of the facts; beside pages' own, for the validators.
 ANSWER_WORDS = (
     *("cost", "costs", "priced", "named", "called", "brand", "category", "title", "colour"),
     *("color", "material", "season", "style", "use", "kind", "product", "item", "piece"),
     *("suited", "suits", "meant", "listed", "one"),
 )
-# Small words that praise, promise or compare; a fact may have them.
-_NOT_SMALL = """
-today tomorrow tonight soon ready useful most more less least few enough ever again right well good
-same really simply very half quite rather last later nearly almost twice likely want wants need
-needs fast
+# Small words by which a fact becomes a sentence. None of them denies, bounds, hedges or promises.
+_SMALL = """
+    a an the this it its it's itself here there is are be has have having with of in on at for from
+    by to and as also made makes comes come you your we our us i my me can use used now which that
+    what who do does
 """
+# Of a title these are names, not offers: they stand in it, or nowhere.
+_OFFERS = frozenset(
+    stem(word)
+    for word in (
+        *("free", "sale", "discount", "gift", "new", "save", "saves", "cheap", "half", "deal"),
+        *("offer", "bonus", "best", "extra", "limited", "more", "up", "off", "no", "not"),
+    )
+)
+_MARKS = frozenset(" .,:;!'’\"“”()[]-–—/&+%€$£°²³×″·")
 _SEVERAL = re.compile(
     r"\b(?:both|all|each|every|others?|another|these|those|they|them|first|second|third|fourth"
     r"|fifth|together|products?\s+\d+)\b",
     re.IGNORECASE,
 )
 _REPLY = re.compile(r"\s*(?:yes|no|nope|sure|certainly|of course|indeed)\b\s*[,.!:;–—-]", re.I)
-_COMPARES = re.compile(r"\bthan\b", re.IGNORECASE)
+_BOUNDS = re.compile(r"\b(?:from|to|as)\s+[€$£]?\s*\d", re.IGNORECASE)
 _PRICED = re.compile(r"\b(?:prices?|priced|costs?)\b", re.IGNORECASE)
 # A price is told by its number, without a word about it.
 _JUDGED_PRICE = re.compile(
@@ -57,26 +65,36 @@ _CURRENCIES = {
 }
 
 
-def why_not(text: str, facts: Facts, others: Sequence[Facts], stems: frozenset[str]) -> str:
+def why_not(text: str, facts: Facts, others: Sequence[Facts], house: frozenset[str]) -> str:
     """What is wrong with a sentence about this product; "" if nothing is.
 
-    `others` are the products that stand beside it, `stems` all words of its own facts.
+    `others` are the products that stand beside it, `house` [stems] words that claim nothing.
     """
     if _REPLY.match(text):
         return "yes or no without the fact"
-    if _SEVERAL.search(_of_its_own(text, facts)) or _names_another(text, facts, others):
+    rest = _beside(text, [line.text for line in facts.lines])
+    if _SEVERAL.search(rest) or _names_another(text, facts, others):
         return "another product"
-    if _COMPARES.search(text):
-        return "comparison"
     if _misprices(text, facts):
         return "price"
     if _STOCK.search(text) and (_GONE.search(text) or not _TOLD_STOCK.search(text)):
         return "availability"
-    known = _small_stems() | stems | _measuring(stems)
-    strange = (word for word in words_of(text) if word.stem not in known)
-    if any(any(map(str.isalpha, word.stem)) for word in strange):
-        return "word"
-    return ""
+    return "word" if _says_more(text, rest, facts, house) else ""
+
+
+def _says_more(text: str, rest: str, facts: Facts, house: frozenset[str]) -> bool:
+    """Whether it has a word or a mark that neither the facts nor telling them needs.
+
+    `rest` is the text without the lines' values.
+    """
+    lines = [line for line in facts.lines if line.name != "title"]
+    own = {one for line in lines for one in stems_of(f"{line.name} {line.text}")}
+    own |= {one for one in stems_of(facts.title) if one not in _OFFERS}
+    known = own | house | _small_stems() | _measuring(own)
+    said = words_of(_beside(text, [facts.title]))
+    if any(word.stem not in known and any(map(str.isalpha, word.stem)) for word in said):
+        return True
+    return any(not (mark.isalnum() or mark in _MARKS) for mark in rest)
 
 
 def tells_a_fact(text: str, facts: Facts) -> bool:
@@ -96,12 +114,14 @@ def _misprices(text: str, facts: Facts) -> bool:
     price = next((line for line in facts.lines if line.name == PRICE), None)
     if price is None:
         return True  # whatever is said of money; nothing is shown without a price
-    numbers = quantities_in(_without(facts.title, text))  # a title's numbers are no prices
+    numbers = quantities_in(_beside(text, [facts.title]))  # a title's numbers are no prices
     known = quantities_in(price.text)
     monies = [each for each in numbers if each.unit == "money"]
     if any(not any(each.agrees_with(one) for one in known) for each in monies):
         return True
     if _other_currency(text, price.unit):
+        return True
+    if monies and _BOUNDS.search(text):
         return True
     if not _PRICED.search(text):
         return False
@@ -111,15 +131,11 @@ def _misprices(text: str, facts: Facts) -> bool:
     return bool(_JUDGED_PRICE.search(text)) or not (monies or bare)
 
 
-def _of_its_own(text: str, facts: Facts) -> str:
-    """Without the lines' values: "all-year" is one season of one product."""
-    for line in facts.lines:
-        text = _without(line.text, text)
+def _beside(text: str, values: Sequence[str]) -> str:
+    """The text without these: "all-year" is one season of one product."""
+    for value in filter(None, values):
+        text = re.sub(re.escape(value), " ", text, flags=re.IGNORECASE)
     return text
-
-
-def _without(title: str, text: str) -> str:
-    return re.sub(re.escape(title), " ", text, flags=re.IGNORECASE) if title else text
 
 
 def _other_currency(text: str, currency: str) -> bool:
@@ -135,13 +151,13 @@ def _stands(phrase: Sequence[str], said: Sequence[str]) -> bool:
     )
 
 
-def _measuring(stems: frozenset[str]) -> frozenset[str]:
+def _measuring(stems: set[str]) -> frozenset[str]:
     """How a measure is said that the facts have: "wide" where there is a width."""
     return frozenset(stem(word) for word, line in MEASURE_WORDS.items() if stem(line) in stems)
 
 
 @cache
 def _small_stems() -> frozenset[str]:
-    small = {*FUNCTION_WORDS, *ANSWER_WORDS, *IN_STOCK.split()}
+    small = {*_SMALL.split(), *ANSWER_WORDS, *IN_STOCK.split()}
     small.update(*_CURRENCIES.values())  # which of them is right is asked before
-    return frozenset(stem(word) for word in small) - {stem(word) for word in _NOT_SMALL.split()}
+    return frozenset(stem(word) for word in small)

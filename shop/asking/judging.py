@@ -41,9 +41,8 @@ def judge(said: Said, products: Sequence[Facts], style: StyleGuide) -> Judged:
     fault = next((each for each in checked.faults if each.is_blocking), None)
     if fault is not None:
         return Judged(said.text, facts.product_id, checked.claims, str(fault.kind))
-    own = frozenset(one for line in facts.lines for one in stems_of(f"{line.name} {line.text}"))
     house = frozenset(one for word in style.own_words for one in stems_of(word))
-    wrong = why_not(said.text, facts, others, own | house)
+    wrong = why_not(said.text, facts, others, house)
     if not wrong and not tells_a_fact(said.text, facts):
         wrong = "no fact"
     return Judged(said.text, facts.product_id, checked.claims, wrong)

@@ -112,4 +112,4 @@ def _sentence(written: str) -> Said | None:
     number, text = raw["product"], raw["text"]
     if type(number) is not int or not isinstance(text, str) or len(text) > MAX_SENTENCE:
         return None
-    return Said(number, text.strip())
+    return Said(number, " ".join(text.split()))

@@ -105,12 +105,21 @@ def test_a_measure_is_said_as_people_say_it() -> None:
         ("The coat of wool is out of stock.", "availability"),
         ("The coat of wool is not in stock.", "availability"),
         ("The coat of wool isn't in stock.", "availability"),
-        ("It is made of wool rather than anything.", "comparison"),
+        ("It is made of wool rather than anything.", "word"),
+        ("It does not cost 79.90 EUR.", "invented"),
+        ("It costs from 79.90 EUR.", "price"),
+        ("It costs up to 79.90 EUR.", "price"),
+        ("It costs under 79.90 EUR.", "word"),
+        ("It was 79.90 EUR.", "word"),
+        ("It may be made of wool.", "word"),
+        ("It is in stock until winter.", "availability"),
+        ("It is made of wool ★★★★★", "word"),
+        ("Is it made of wool?", "word"),
         ("Both are made of wool.", "another product"),
         ("The Bright short rug is in stock.", "invented"),
         ("The second is made of wool.", "another product"),
         ("No, it is made of wool.", "yes or no without the fact"),
-        ("It is what you see here.", "no fact"),
+        ("It is what you have here.", "no fact"),
     ],
 )
 def test_what_no_line_says_is_left_out(text: str, why: str) -> None:
@@ -151,6 +160,22 @@ def test_a_value_may_have_words_that_count_products() -> None:
     assert judge(Said(1, "Its season is all-year."), (facts,), StyleGuide()).left_out == ""
     said = Said(1, "All have the season all-year.")
     assert judge(said, (facts,), StyleGuide()).left_out == "another product"
+
+
+def test_words_of_a_title_are_a_name_and_no_offer() -> None:
+    facts = replace(a_coat(), title="Halden Free new winter coat")
+    assert judge(
+        Said(1, "The Halden Free new winter coat is made of wool."), (facts,), StyleGuide()
+    ).stands
+    for text in ("It is free and made of wool.", "It is a new winter coat."):
+        assert judge(Said(1, text), (facts,), StyleGuide()).left_out == "word"
+
+
+def test_a_line_that_says_no_makes_no_answer_negative() -> None:
+    facts = replace(a_coat(), attributes=(Attribute("hood", "No"), *a_coat().attributes))
+    assert judge(Said(1, "Hood: No."), (facts,), StyleGuide()).stands
+    for text in ("No, it is made of wool.", "No wool coat is in stock.", "It is no wool."):
+        assert judge(Said(1, text), (facts,), StyleGuide()).left_out != "", text
 
 
 def test_a_number_beside_another_unit_is_no_price() -> None:

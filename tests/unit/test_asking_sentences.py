@@ -11,7 +11,7 @@ from shop.asking.sentences import Said, SentenceReader
 from tests.unit.asked_shop import an_answer
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=60).map(
-    str.strip
+    lambda text: " ".join(text.split())
 )
 
 
