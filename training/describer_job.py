@@ -30,7 +30,7 @@ from training.texts.pairs import held_out_pairs
 from training.texts.shelves import Shelf, catalogue_shelves, specifications_in, text_set_shelves
 from training.texts.tokens import fit_tokenizer
 
-DESCRIBER_VERSION = 3  # raise when the same settings train something else
+DESCRIBER_VERSION = 4  # raise when the same settings train something else
 _WORK = "work"
 _DONE = "describer.json"
 _LEARNING, _JUDGING = 0.85, 0.15  # shares of the time

@@ -139,7 +139,7 @@ class Describer(nn.Module):
         nn.init.normal_(self.model.embed_tokens.weight, std=embedding_std(shape))
         for layer in self.model.layers:  # what flows on stays of one size whatever the depth
             for module in (layer.self_attn.o_proj, layer.mlp.down_proj):
-                nn.init.normal_(module.weight, std=embedding_std(shape) / (2 * shape.layers) ** 0.5)
+                nn.init.normal_(module.weight, std=0.02 / (2 * shape.layers) ** 0.5)
 
     def forward(
         self,
