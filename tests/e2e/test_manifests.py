@@ -34,6 +34,10 @@ def short_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+# Told from the first price or question on.
+OF_OTHER_CALLS = ("vitrine_price_", "vitrine_asked", "vitrine_answer_", "vitrine_sentences_")
+
+
 @needs_redis
 def test_the_application_of_the_manifest_serves_from_its_own_config(
     stack: RunningStack, short_folder: Path
@@ -77,7 +81,7 @@ def test_the_application_of_the_manifest_serves_from_its_own_config(
                     if not line.startswith("#")
                 }
             # What the checks hold alerts and scalers against is what a door really tells.
-            always = {name for name in door_metrics() if not name.startswith("vitrine_price_")}
+            always = {name for name in door_metrics() if not name.startswith(OF_OTHER_CALLS)}
             assert {name for name in always if name not in exported} == set()
 
 
