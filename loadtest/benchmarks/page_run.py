@@ -20,13 +20,18 @@ from typing import Any, TextIO
 
 import pyarrow.parquet as pq
 
+from serving.adapters.photo_sql import SqlPhotos
+from serving.adapters.spamassassin import SpamAssassin
 from serving.adapters.sqlite import SqliteDatabase
 from serving.adapters.text_measures import TextMeasures
 from serving.adapters.version_sql import SqlVersions
 from serving.adapters.vllm import VllmWriter
 from serving.adapters.vllm_engine import engine_environment
-from serving.describe.pipeline import Deps, Judged, Wish, WritingSettings, Written, describe
+from serving.describe.call import Deps, Wish, WritingSettings
+from serving.describe.judging import PhotoJudge
+from serving.describe.pipeline import Judged, Written, describe
 from serving.describe.ports import Product
+from serving.describe.settings import DescribeSettings
 from serving.describe.versions import Kept
 from serving.writer_settings import WriterSettings
 from shop.descriptions.style import StyleGuide
@@ -91,6 +96,9 @@ async def _run(job: dict[str, Any], settings: WriterSettings, out: TextIO) -> No
             brand=train_brand_voice(pq.read_table(snapshot / PRODUCTS))[0],
             style=StyleGuide(),
             styles={},
+            spam=SpamAssassin(DescribeSettings().spam_filter, DescribeSettings().sender),
+            photos=PhotoJudge(model=None),
+            seen=SqlPhotos(database),
             writing=WritingSettings(),
             now_ms=lambda: time.time_ns() // 1_000_000,
             new_id=lambda: f"v{next(numbers)}",
