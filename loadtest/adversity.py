@@ -117,7 +117,7 @@ def hostile_clients(victim: Victim) -> Iterator[Tally]:
 
     def attack(stop: threading.Event) -> None:
         with grpc.insecure_channel(victim.stack.door) as channel:
-            ask = channel.unary_unary(_RECOMMEND)
+            ask = channel.unary_unary(_RECOMMEND)  # type: ignore[call-arg]
             turn = 0
             while not stop.wait(_PAUSE_S):
                 turn += 1
@@ -135,7 +135,7 @@ def hasty_clients(victim: Victim) -> Iterator[Tally]:
 
     def hurry(stop: threading.Event) -> None:
         with grpc.insecure_channel(victim.stack.door) as channel:
-            ask = channel.unary_unary(_RECOMMEND)
+            ask = channel.unary_unary(_RECOMMEND)  # type: ignore[call-arg]
             while not stop.wait(_PAUSE_S):
                 tally.count(code_of(ask, victim.call.body, 0.001))
 

@@ -121,9 +121,9 @@ class GrpcDoor:
         self._channels = [
             grpc.aio.insecure_channel(address, options=self.options) for _ in range(channels)
         ]
-        self._one = [each.unary_unary(f"{SERVICE}/Recommend") for each in self._channels]
-        self._many = [each.unary_stream(f"{SERVICE}/RecommendMany") for each in self._channels]
-        self._events = [each.unary_unary(f"{SERVICE}/LogEvents") for each in self._channels]
+        self._one = [each.unary_unary(f"{SERVICE}/Recommend") for each in self._channels]  # type: ignore[call-arg]
+        self._many = [each.unary_stream(f"{SERVICE}/RecommendMany") for each in self._channels]  # type: ignore[call-arg]
+        self._events = [each.unary_unary(f"{SERVICE}/LogEvents") for each in self._channels]  # type: ignore[call-arg]
 
     async def __aenter__(self) -> Self:
         """Raises TimeoutError if nobody answers."""

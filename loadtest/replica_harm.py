@@ -39,7 +39,7 @@ def disk_full(victim: Victim) -> Iterator[Tally]:
 
     def tell(stop: threading.Event) -> None:
         with grpc.insecure_channel(victim.stack.door) as channel:
-            log = channel.unary_unary(_LOG_EVENTS)
+            log = channel.unary_unary(_LOG_EVENTS)  # type: ignore[call-arg]
             while not stop.wait(_TELL_EVERY_S):
                 tally.count(code_of(log, _an_event(), _EVENT_S))
 

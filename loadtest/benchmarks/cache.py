@@ -176,7 +176,7 @@ async def _rounds(shop: MovingShop) -> list[float]:
             began_ns = time.perf_counter_ns()
             call.pool_generator()
             async with recalled(call, past, features) as nothing:
-                nothing.keep(found, offers, scores)
+                await nothing.keep(found, offers, scores)
             middle_ns = time.perf_counter_ns()
             async with recalled(bare, past, features):
                 pass

@@ -121,10 +121,10 @@ async def _answer(channel: grpc.aio.Channel, each: Hostile) -> str:
     path = f"/{SERVICE.full_name}/{each.method}"
     try:
         if SERVICE.methods_by_name[each.method].server_streaming:
-            async for _ in channel.unary_stream(path)(each.raw, timeout=_PATIENCE_S):
+            async for _ in channel.unary_stream(path)(each.raw, timeout=_PATIENCE_S):  # type: ignore[call-arg]
                 pass
         else:
-            await channel.unary_unary(path)(each.raw, timeout=_PATIENCE_S)
+            await channel.unary_unary(path)(each.raw, timeout=_PATIENCE_S)  # type: ignore[call-arg]
     except grpc.aio.AioRpcError as error:
         return error.code().name
     return "OK"

@@ -34,6 +34,7 @@ from serving.describe.ports import Product
 from serving.describe.settings import DescribeSettings
 from serving.describe.versions import Kept
 from serving.writer_settings import WriterSettings
+from shop.descriptions.facts import Facts
 from shop.descriptions.style import StyleGuide
 from shop.errors import NotFound
 from training.brand_voice import train_brand_voice
@@ -52,6 +53,14 @@ class HeldOutProducts:
         if product_id not in self._known:
             raise NotFound(f"no shelf holds {product_id!r}")
         return Product(self._known[product_id], traffic=1.0, traffic_share=0.0, margin=1.0)
+
+    async def category(self, name: str) -> Product:
+        """Raises NotFound: only products' pages are written here."""
+        raise NotFound(f"no shelf tells of {name!r}")
+
+    async def whole_shop(self) -> Product:
+        """Of nothing."""
+        return Product(Facts("", "", "", "", ()), traffic=0.0, traffic_share=0.0, margin=0.0)
 
 
 def held_out_shelves(

@@ -32,6 +32,7 @@ from serving.recommend.settings import RecommendSettings
 from shop.catalogue import Catalogue
 from shop.features import FEATURE_VERSION, FeatureSchema
 from shop.neighbours import Neighbours
+from shop.source_tables import SourceTables
 
 _NEIGHBOURS = 50
 _START_MS = 1_750_000_000_000
@@ -88,6 +89,7 @@ def deps_of(catalogue: Catalogue) -> Deps:
         neighbours=Neighbours(neighbours, np.ones(neighbours.shape, np.float32)),
         popular_rows=np.argsort(-popularity[1:], kind="stable") + 1,
         popularity=popularity,
+        sources=SourceTables.empty(count + 1),
     )
     offers, _ = offers_of(catalogue)
     settings = RecommendSettings()

@@ -42,7 +42,7 @@ def _run(arguments: PeerArguments) -> None:
         http_options=HTTPOptions(port=_free_port()),  # its proxy serves both
         grpc_options=gRPCOptions(port=arguments.port, grpc_servicer_functions=[_SERVICER]),
     )
-    app = Recommendations.options(num_replicas=arguments.processes).bind(arguments)
+    app = Recommendations.options(num_replicas=arguments.processes).bind(arguments)  # type: ignore[attr-defined]
     serve.run(app, name="peer")
 
 

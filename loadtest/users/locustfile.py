@@ -69,9 +69,9 @@ class _Caller(User):
         )
         self._due_s = 0.0
         channel = _channel(environment.host or _HOST, id(self) % options.channels)
-        self._one = channel.unary_unary(f"{SERVICE}/Recommend")
-        self._many = channel.unary_stream(f"{SERVICE}/RecommendMany")
-        self._events = channel.unary_unary(f"{SERVICE}/LogEvents")
+        self._one = channel.unary_unary(f"{SERVICE}/Recommend")  # type: ignore[call-arg]
+        self._many = channel.unary_stream(f"{SERVICE}/RecommendMany")  # type: ignore[call-arg]
+        self._events = channel.unary_unary(f"{SERVICE}/LogEvents")  # type: ignore[call-arg]
 
     def on_start(self) -> None:
         self._due_s = time.monotonic()
