@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from shop.descriptions.claim_words import CLAIM_WORDS, MEASURE_WORDS, ClaimKind
+from shop.descriptions.claim_words import CLAIM_WORDS, ClaimKind
 from shop.descriptions.effects import effects_in, grant_of
 from shop.descriptions.fact_index import FactIndex as FactIndex
-from shop.descriptions.fact_index import Grant, Line, Stems
+from shop.descriptions.fact_index import Grant, Stems
+from shop.descriptions.measures import OUTER_MEASURES, measures_named, measures_of, measures_told
 from shop.descriptions.negation import is_negated
 from shop.descriptions.plain_words import FUNCTION_WORDS, PLAIN_WORDS
 from shop.descriptions.quantities import Quantity, codes_in, quantities_in
@@ -21,9 +22,6 @@ from shop.descriptions.told_lines import title_spans, told_lines
 from shop.descriptions.words import Word, stem, stems_of, words_of
 
 Spans = list[tuple[int, int]]
-_CLAUSE_ENDS = re.compile(
-    r"\.(?!\d)|[;!?·•\n()]|,(?!\d)|\s[–—]\s|\band\b|\bwith\b(?!\s+a\s+(?:width|height|depth|length))"
-)
 _PHRASE = re.compile(r"[\w'’%]+(?:[ ./-]{1,2}[\w'’%]+)*")
 _HARMLESS = re.compile(r"\bat (?:its|their|your) best\b", re.IGNORECASE)
 _DENIAL = re.compile(
@@ -93,10 +91,12 @@ def _numbers(text: str, words: tuple[Word, ...], facts: FactIndex, taken: Spans)
     for said in quantities_in(text):
         if _is_within(said.start, said.end, taken):
             continue
+        named = measures_named(text, said, words) & OUTER_MEASURES
         granting = [
             line.name
             for line in facts.lines
             if any(said.agrees_with(known) for known in line.quantities)
+            and (not named or named & measures_told(line))
         ]
         meant = _lines_meant(text, said, words, facts)
         other = meant[0] if meant and not set(granting) & set(meant) else None
@@ -109,11 +109,11 @@ def _numbers(text: str, words: tuple[Word, ...], facts: FactIndex, taken: Spans)
 
 def _lines_meant(text: str, said: Quantity, words: tuple[Word, ...], facts: FactIndex) -> list[str]:
     """Lines about what this number measures or counts, by the words around it."""
-    named = _measures_named(text, said, words)
+    named = measures_named(text, said, words)
     meant = [
         line.name
         for line in facts.lines
-        if _measures_of(line) & named
+        if measures_of(line) & named
         and any(known.dimension == said.dimension for known in line.quantities)
     ]
     return meant or ([] if said.unit else _lines_counting(text, said, words, facts))
@@ -134,27 +134,6 @@ def _lines_counting(
         if bare and (counts or follows):
             found.append(line.name)
     return found
-
-
-def _measures_named(text: str, said: Quantity, words: tuple[Word, ...]) -> frozenset[str]:
-    """What the clause around a number says that it measures."""
-    starts = [m.end() for m in _CLAUSE_ENDS.finditer(text, 0, said.start)]
-    start = starts[-1] if starts else 0
-    after = _CLAUSE_ENDS.search(text, said.end)
-    end = after.start() if after else len(text)
-    inside = (word.stem for word in words if start <= word.start and word.end <= end)
-    measures = _measure_stems()
-    return frozenset(measures[one] for one in inside if one in measures)
-
-
-def _measures_of(line: Line) -> frozenset[str]:
-    measures = _measure_stems()
-    return frozenset(measures[one] for one in line.name_stems if one in measures)
-
-
-@cache
-def _measure_stems() -> dict[str, str]:
-    return {stem(word): measure for word, measure in MEASURE_WORDS.items()}
 
 
 def _codes(text: str, facts: FactIndex, taken: Spans) -> Iterator[Claim]:

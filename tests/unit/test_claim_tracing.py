@@ -41,6 +41,41 @@ def _faults(facts: Facts, said: str) -> list[str]:
     return [f"{each.kind}: {each.text}" for each in found if not each.is_grounded]
 
 
+def a_jacket() -> Facts:
+    """A rain jacket that is told of without any length."""
+    lines = {"water column": ("15000", "mm"), "fabric weight": ("330", "g/m²"), "size": ("2", "m")}
+    attributes = [Attribute(name, *value) for name, value in lines.items()]
+    return facts_of("P3", "Alba rain jacket", "rainwear", "Alba", attributes)
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("Length is 15000 mm", "15000 mm"),
+        ("Its length: 15000 mm.", "15000 mm"),
+        ("15000 mm (length)", "15000 mm"),
+        ("It is 15000 mm long", "15000 mm"),
+        ("Fabric weight – 15000 mm", "15000 mm"),
+        ("The length is 15000 mm, the water column too", "15000 mm"),
+    ],
+)
+def test_a_number_is_not_of_another_measure_than_its_line(said: str, what: str) -> None:
+    assert any(what in fault for fault in _faults(a_jacket(), said))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Water column: 15000 mm",
+        "A water column of 15000 mm",
+        "Fabric weight: 330 g/m²",
+        "It holds back 15000 mm of water column",
+    ],
+)
+def test_a_number_may_be_told_by_its_own_line_s_name(said: str) -> None:
+    assert not any(each.startswith("number") for each in _faults(a_jacket(), said))
+
+
 @pytest.mark.parametrize(
     "said",
     [
