@@ -13,7 +13,13 @@ from shop.descriptions.claim_words import CLAIM_WORDS, ClaimKind
 from shop.descriptions.effects import effects_in, grant_of
 from shop.descriptions.fact_index import FactIndex as FactIndex
 from shop.descriptions.fact_index import Grant, Stems
-from shop.descriptions.measures import OUTER_MEASURES, measures_named, measures_of, measures_told
+from shop.descriptions.measures import (
+    OUTER_MEASURES,
+    measures_named,
+    measures_of,
+    measures_told,
+    untold_names,
+)
 from shop.descriptions.negation import is_negated
 from shop.descriptions.plain_words import FUNCTION_WORDS, PLAIN_WORDS
 from shop.descriptions.quantities import Quantity, codes_in, quantities_in
@@ -270,9 +276,10 @@ def _unknown_words(
     covered: Spans,
     own_words: frozenset[str],
 ) -> Iterator[Claim]:
+    untold = untold_names(facts.lines)
     for at, word in enumerate(words):
         is_known = (
-            word.stem in _plain_stems()
+            (word.stem in _plain_stems() and word.stem not in untold)
             or word.stem in facts.stems
             or word.stem in own_words
             or not any(character.isalpha() for character in word.stem)

@@ -64,6 +64,19 @@ def test_a_number_is_not_of_another_measure_than_its_line(said: str, what: str) 
 
 
 @pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("Width – sporty", "word: Width"),
+        ("Its height is Alba", "word: height"),
+        ("To care for it: rain", "word: care"),
+        ("It has a warranty", "feature: warranty"),
+    ],
+)
+def test_what_no_line_tells_of_is_not_spoken_of(said: str, what: str) -> None:
+    assert what in _faults(a_jacket(), said)
+
+
+@pytest.mark.parametrize(
     "said",
     [
         "Water column: 15000 mm",
