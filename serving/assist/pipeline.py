@@ -46,7 +46,7 @@ class _Notes:
     times: StageTimes
     stage_ms: dict[str, float] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
-    said: dict[str, None] = field(default_factory=dict)
+    said: set[tuple[str, str]] = field(default_factory=set)  # of which product, and what
 
     def reached(self, stage: str) -> None:
         """This long after the call began."""
@@ -127,10 +127,11 @@ def _nothing_found(found: Found) -> Outcome:
 async def _judged(said: Said, facts: tuple[Facts, ...], style: StyleGuide, notes: _Notes) -> Judged:
     """In a thread: a sentence takes a millisecond, and lists wait for nobody's answer."""
     judged = await asyncio.to_thread(judge, said, facts, style)
-    if judged.stands and judged.text in notes.said:
+    sentence = (judged.product_id, judged.text)
+    if judged.stands and sentence in notes.said:
         judged = Judged(judged.text, judged.product_id, judged.claims, "said before")
     if judged.stands:
-        notes.said[judged.text] = None
+        notes.said.add(sentence)
     else:
         notes.left_out[judged.left_out] += 1
     return judged

@@ -46,6 +46,13 @@ def test_a_question_is_answered_from_the_products_that_a_search_finds() -> None:
     assert request.seed == 7
 
 
+def test_the_same_may_be_said_of_another_product() -> None:
+    stocked = "It is in stock."
+    _, said, end = steps_of("red lamps", said_by((1, stocked), (2, stocked), (2, stocked)))
+    assert [(each.product_id, each.text) for each in said] == [("p4", stocked), ("p8", stocked)]
+    assert end.left_out == {"said before": 1}
+
+
 def test_what_no_fact_grants_is_left_out_and_counted() -> None:
     writer = said_by(
         (1, FALSE_4), (2, "It costs 14.00 EUR."), (9, TRUE_4), (1, TRUE_4), (1, TRUE_4)
