@@ -94,7 +94,7 @@ def _of_the_end(end: pb.FinishedAnswer) -> list[Text]:
         lines.append(Text(f"nothing is known about: {', '.join(end.untold)}", "yellow"))
     if end.left_out:
         why = ", ".join(f"{count} × {name}" for name, count in sorted(end.left_out_reasons.items()))
-        lines.append(Text(f"left out, because no fact grants it: {why}", "dim"))
+        lines.append(Text(f"written, and not said: {why}", "dim"))
     total, model = end.stage_ms.get("total", 0.0), end.model_version or "no model asked"
     lines.append(Text(f"{total:,.0f} ms, {model}", "dim"))
     return lines

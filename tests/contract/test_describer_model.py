@@ -158,6 +158,21 @@ def test_a_model_that_has_learnt_nothing_copies_what_stood_there_before() -> Non
     assert copied.float().mean() > 0.8
 
 
+def test_it_finds_the_value_of_a_name_that_stands_there_again() -> None:
+    torch.manual_seed(0)
+    model, chance = Describer(DescriberShape()), torch.Generator().manual_seed(1)
+    start_copying(model)
+    for apart in (2, 3):  # `Width: ` and `Width – `, where the facts have `width": "80`
+        before, line, after, marks = (
+            torch.randint(3, 4_096, (100, n), generator=chance) for n in (20, 5, 20, apart)
+        )
+        asked = torch.cat((before, line, after, line[:, :1], marks), dim=1)
+        with torch.no_grad():
+            logits = model.logits(model(asked)[:, -1])
+        better = (logits > logits.gather(1, line[:, 4:])).sum(dim=1)
+        assert better.float().median() < 800, apart  # by chance 2,048
+
+
 def test_training_ends_where_the_loss_no_longer_falls() -> None:
     settings = DescriberSettings(short_rounds=1, patience=2, least_gain=0.01)
     assert not has_learnt_enough([], settings)

@@ -4,7 +4,7 @@ A page is mostly values that stand in the prompt. What copies them is an inducti
 al. 2022, In-context Learning and Induction Heads, arXiv 2209.11895): a head of the second layer
 that looks for the place where the last tokens stood before and takes what followed there, fed by
 heads of the first that look some tokens back. A small model comes upon that late, if at all on two
-cores: after 1,500 steps, 600 of them on nothing but copies, it had not. Written into the weights
+cores: after six rounds, two of them on nothing but copies, it had not. Written into the weights
 (after Trockman & Kolter 2023, Mimetic Initialization, arXiv 2305.09828) it is there from the first
 step, and the training only has to learn what to copy when.
 
