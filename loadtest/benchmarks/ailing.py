@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from loadtest.benchmarks.stack import BenchmarkFailed
 from loadtest.benchmarks.warmth import warm_up
 from loadtest.traffic import SCENARIOS, make_calls
 from serving.async_client import AsyncVitrineClient
-from serving.client import VitrineClient
 from serving.proto import business_pb2 as business
 from serving.proto import business_pb2_grpc as business_rpc
 from serving.proto import recommendations_pb2 as pb
@@ -100,23 +99,43 @@ def ailing_stack(
     """One cell for each (system, ailment). Raises BenchmarkFailed if the stack is not whole."""
     warm_up(state_dir, stack.door)
     with (
-        VitrineClient(stack.door) as client,
         grpc.insecure_channel(stack.addresses["control"], _NO_PROXY) as control,
         grpc.insecure_channel(stack.addresses["inventory"], _NO_PROXY) as inventory,
     ):
-        caller = _Caller(client, _requests(state_dir))
+        room = _Room(business_rpc.StockRoomStub(control), business_rpc.InventoryStub(inventory))
         faults = business_rpc.FaultsStub(control)
-        room = business_rpc.StockRoomStub(control)
-        often_shown = caller.often_shown(_SOLD_OUT)
-        with _sold_out(often_shown, room, business_rpc.InventoryStub(inventory)):
-            caller.wait_until(lambda reply: not _shown(reply, often_shown), "sold out")
+        return asyncio.run(
+            ailing_door(stack.door, _requests(state_dir), room.sold_out, faults, cells, settled_s)
+        )
+
+
+async def ailing_door(
+    address: str,
+    requests: Iterator[pb.RecommendRequest],
+    sold_out: Callable[[frozenset[str]], AbstractContextManager[None]],
+    faults: business_rpc.FaultsStub,
+    cells: Sequence[tuple[str, str]],
+    settled_s: float,
+) -> tuple[Cell, ...]:
+    """The same of any door, all over one connection.
+
+    A connection is one replica's, and each replica knows the stock that it has asked for: what is
+    known to be sold out is what the one asked knows.
+    """
+    async with AsyncVitrineClient(address, timeout_s=_TIMEOUT_S, retries=False) as client:
+        caller = _Caller(client, requests)
+        often_shown = await caller.often_shown(_SOLD_OUT)
+        with sold_out(often_shown):
+            await caller.wait_until(lambda reply: not _shown(reply, often_shown), "sold out")
             return tuple(
-                _cell(caller, faults, system, ailment, often_shown, settled_s)
-                for system, ailment in cells
+                [
+                    await _cell(caller, faults, system, ailment, often_shown, settled_s)
+                    for system, ailment in cells
+                ]
             )
 
 
-def _cell(
+async def _cell(
     caller: "_Caller",
     faults: business_rpc.FaultsStub,
     system: str,
@@ -124,19 +143,17 @@ def _cell(
     sold_out: frozenset[str],
     settled_s: float,
 ) -> Cell:
-    caller.wait_until(lambda reply: not reply.degraded, f"whole, before {system} {ailment}")
+    await caller.wait_until(lambda reply: not reply.degraded, f"whole, before {system} {ailment}")
     cell = Cell(system, ailment)
     settings = business.FaultSettings(system=system, **_SETTINGS[ailment])
-
-    def begin() -> None:
-        faults.SetFaults(settings, timeout=5.0)
-
+    await asyncio.to_thread(faults.SetFaults, settings, timeout=5.0)
     try:
         lasts_s = _TTL_S[system] + _SETTLES_S + settled_s
-        for after_s, reply in asyncio.run(caller.open_loop(begin, lasts_s)):
+        for after_s, reply in await caller.open_loop(lasts_s):
             note(cell, reply, sold_out, after_s=after_s)
     finally:
-        faults.SetFaults(business.FaultSettings(system=system), timeout=5.0)
+        healthy = business.FaultSettings(system=system)
+        await asyncio.to_thread(faults.SetFaults, healthy, timeout=5.0)
     return cell
 
 
@@ -167,48 +184,41 @@ _Replied = tuple[float, pb.RecommendResponse | None]
 class _Caller:
     """Calls like a shop's, one after the other or each when it is due."""
 
-    def __init__(self, client: VitrineClient, requests: Iterator[pb.RecommendRequest]) -> None:
+    def __init__(self, client: AsyncVitrineClient, requests: Iterator[pb.RecommendRequest]) -> None:
         self._client = client
         self._requests = requests
 
-    async def open_loop(self, begin: Callable[[], None], lasts_s: float) -> list[_Replied]:
-        """Calls from the moment of `begin` on, in the order in which they were due."""
+    async def open_loop(self, lasts_s: float) -> list[_Replied]:
+        """Calls from now on, in the order in which they were due."""
         loop = asyncio.get_running_loop()
-        address = self._client.address
-        async with AsyncVitrineClient(address, timeout_s=_TIMEOUT_S, retries=False) as client:
-            await client.recommend(next(self._requests))  # the connection stands
-            await asyncio.to_thread(begin)
-            began_s, calls = loop.time(), []
-            for number in range(round(lasts_s * RATE_PER_S)):
-                due_s = number / RATE_PER_S
-                await asyncio.sleep(max(0.0, began_s + due_s - loop.time()))
-                calls.append(asyncio.create_task(self._one(client, due_s)))
-            return await asyncio.gather(*calls)
+        began_s, calls = loop.time(), []
+        for number in range(round(lasts_s * RATE_PER_S)):
+            due_s = number / RATE_PER_S
+            await asyncio.sleep(max(0.0, began_s + due_s - loop.time()))
+            calls.append(asyncio.create_task(self._due(due_s)))
+        return await asyncio.gather(*calls)
 
-    async def _one(self, client: AsyncVitrineClient, due_s: float) -> _Replied:
-        try:
-            return due_s, await client.recommend(next(self._requests))
-        except VitrineError:
-            return due_s, None
+    async def _due(self, due_s: float) -> _Replied:
+        return due_s, await self.next()
 
-    def next(self) -> pb.RecommendResponse | None:
+    async def next(self) -> pb.RecommendResponse | None:
         """The reply; None if the call failed."""
         try:
-            return self._client.recommend(next(self._requests))
+            return await self._client.recommend(next(self._requests))
         except VitrineError:
             return None
 
-    def often_shown(self, count: int) -> frozenset[str]:
+    async def often_shown(self, count: int) -> frozenset[str]:
         """The products that lists show most."""
-        replies = [self.next() for _ in range(40)]
+        replies = [await self.next() for _ in range(40)]
         shown = Counter(item.product_id for reply in replies if reply for item in reply.items)
         return frozenset(name for name, _ in shown.most_common(count))
 
-    def wait_until(self, holds: Callable[[pb.RecommendResponse], bool], what: str) -> None:
+    async def wait_until(self, holds: Callable[[pb.RecommendResponse], bool], what: str) -> None:
         """Returns after ten replies in a row that hold."""
         until, in_a_row = time.monotonic() + _PATIENCE_S, 0
         while in_a_row < 10:
-            reply = self.next()
+            reply = await self.next()
             in_a_row = in_a_row + 1 if reply is not None and holds(reply) else 0
             if time.monotonic() > until:
                 raise BenchmarkFailed(f"the stack's lists are not {what}")
@@ -226,20 +236,26 @@ def _shown(reply: pb.RecommendResponse, products: frozenset[str]) -> frozenset[s
     return products & {item.product_id for item in reply.items}
 
 
-@contextmanager
-def _sold_out(
-    products: frozenset[str],
-    room: business_rpc.StockRoomStub,
-    inventory: business_rpc.InventoryStub,
-) -> Iterator[None]:
-    """None of these are left inside the block; as many as before beyond it."""
-    names = sorted(products)
-    answer = inventory.GetStock(business.ProductsRequest(product_ids=names), timeout=5.0)
-    # Shown and yet 0: the shop did not count it before, so that any number will do.
-    before = [units or 50 for units in np.frombuffer(answer.packed_stock, "<i8").tolist()]
-    none = [0] * len(names)
-    room.SetStock(business.SetStockRequest(product_ids=names, stock=none), timeout=5.0)
-    try:
-        yield
-    finally:
-        room.SetStock(business.SetStockRequest(product_ids=names, stock=before), timeout=5.0)
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """The stockroom behind the inventory."""
+
+    switches: business_rpc.StockRoomStub
+    inventory: business_rpc.InventoryStub
+
+    @contextmanager
+    def sold_out(self, products: frozenset[str]) -> Iterator[None]:
+        """None of these are left inside the block; as many as before beyond it."""
+        names = sorted(products)
+        answer = self.inventory.GetStock(business.ProductsRequest(product_ids=names), timeout=5.0)
+        # Shown and yet 0: the shop did not count it before, so that any number will do.
+        before = [units or 50 for units in np.frombuffer(answer.packed_stock, "<i8").tolist()]
+        self._set(names, [0] * len(names))
+        try:
+            yield
+        finally:
+            self._set(names, before)
+
+    def _set(self, names: Sequence[str], units: Sequence[int]) -> None:
+        request = business.SetStockRequest(product_ids=names, stock=units)
+        self.switches.SetStock(request, timeout=5.0)

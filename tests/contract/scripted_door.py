@@ -87,9 +87,9 @@ class ScriptedDoor(rpc.RecommendationsServicer):
 
 
 @contextmanager
-def scripted_door() -> Iterator[ScriptedDoor]:
+def scripted_door(door: ScriptedDoor | None = None) -> Iterator[ScriptedDoor]:
     """Listening while the block runs."""
-    door = ScriptedDoor()
+    door = door or ScriptedDoor()
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
     rpc.add_RecommendationsServicer_to_server(door, server)
     door.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
