@@ -169,7 +169,7 @@ async def open_descriptions(settings: Settings) -> AsyncIterator[DescriptionsSer
             spam=SpamAssassin(about.spam_filter, about.sender),
             photos=PhotoJudge(model=await asyncio.to_thread(_quality_model, settings)),
             seen=photos,
-            writing=WritingSettings(about.max_tokens, about.temperature),
+            writing=WritingSettings(about.max_tokens, about.temperature, about.binds_wording),
             now_ms=_now_ms,
             new_id=lambda: uuid.uuid4().hex,
         )

@@ -10,8 +10,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from shop.asking.judging import judge
-from shop.asking.sentences import SentenceReader
+from shop.asking.sentences import Said, SentenceReader
 from shop.descriptions.style import StyleGuide
+from shop.descriptions.tellings import plain_value
 from training.describer_report import write
 from training.models.describer import Describer
 from training.texts.asks import MOST_PRODUCTS, Asked, draw_ask
@@ -27,7 +28,7 @@ _STYLE = StyleGuide()
 class Answered:
     """What became of some questions; all are shares, 0 to 1."""
 
-    told: float  # of the products that tell what is asked, those that a standing sentence cites
+    told: float  # of the products that tell what is asked, that standing sentences tell it of
     silent: float  # of the questions that nothing answers, those without a standing sentence
     stands: float  # of the sentences written, those that would be said
 
@@ -72,9 +73,16 @@ def answered(model: Describer, tokenizer: Tokenizer, asks: Sequence[Asked]) -> A
 def count(asked: Asked, written: str) -> Counts:
     """What an answer says of what it was to say."""
     said = SentenceReader().feed(written)
-    standing = [each.product for each in said if judge(each, asked.products, _STYLE).stands]
+    standing = [each for each in said if judge(each, asked.products, _STYLE).stands]
     wanted = {each.product for each in asked.sentences}
-    return Counts(len(wanted), len(wanted & set(standing)), len(said), len(standing))
+    told = {each.product for each in standing if _tells(each, asked)}
+    return Counts(len(wanted), len(wanted & told), len(said), len(standing))
+
+
+def _tells(said: Said, asked: Asked) -> bool:
+    """Whether the line that was asked for stands in it, not just any line of the product."""
+    lines = asked.products[said.product - 1].attributes
+    return any(plain_value(line) in said.text for line in lines if line.name == asked.name)
 
 
 def shares(counts: Sequence[Counts]) -> Answered:

@@ -17,9 +17,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from shop.descriptions.facts import Facts
+from shop.descriptions.tellings import plain
 from training.algorithms.describer import answer_loss
 from training.models.describer import Describer, Past
-from training.texts.grammar import plain
 from training.texts.pairs import Pair
 from training.texts.tokens import END_ID, PAD_ID, batch_of, batches, encode
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from shop.descriptions import tellings
 from shop.descriptions.claim_words import ClaimKind
 from shop.descriptions.claims import FactIndex, claims_in
 from shop.descriptions.draft import Draft, parse_draft
@@ -127,7 +128,11 @@ def _words(text: str) -> set[str]:
 
 @cache
 def _all_phrases() -> str:
-    listed = [value for name, value in vars(phrases).items() if name.isupper()]
+    listed = [
+        value
+        for name, value in (vars(phrases) | vars(tellings)).items()
+        if name.isupper() and not isinstance(value, int)
+    ]
     return json.dumps(
         [list(each.items()) if isinstance(each, dict) else sorted(each) for each in listed]
     )

@@ -8,9 +8,9 @@ or nothing can be, the answer is a refusal. No sentence waits for the one after 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from serving.assist.finding import find_products
 from serving.assist.settings import AssistSettings
@@ -20,7 +20,9 @@ from serving.describe.ports import Piece, Writer, WritingRequest
 from serving.recommend.call import Deps
 from shop.asking.judging import Judged, judge
 from shop.asking.prompt import ask_prompt, sentences_schema
+from shop.asking.relevance import asked_lines
 from shop.asking.sentences import Said, SentenceReader
+from shop.asking.tellings import telling_schema
 from shop.asking.topics import untold
 from shop.descriptions.facts import Facts
 from shop.descriptions.injection import looks_injected
@@ -46,7 +48,7 @@ class _Notes:
     times: StageTimes
     stage_ms: dict[str, float] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
-    said: set[tuple[str, str]] = field(default_factory=set)  # of which product, and what
+    said: set[tuple[str, str]] = field(default_factory=set)  # of which product, which lines
 
     def reached(self, stage: str) -> None:
         """This long after the call began."""
@@ -88,6 +90,10 @@ async def answer(
     if is_all:
         yield notes.finished(Outcome.NO_FACTS, untold=missing)
         return
+    schema = await asyncio.to_thread(_schema, question.text, found.facts, assistant.settings)
+    if schema is None:
+        yield notes.finished(Outcome.NO_FACTS, untold=missing)
+        return
     prompt = ask_prompt(question.text, found.facts)
     async with AsyncExitStack() as stack:
         async with _in_time(deadline):
@@ -95,7 +101,7 @@ async def answer(
         request = WritingRequest(
             system=prompt.system,
             prompt=prompt.text,
-            schema=sentences_schema(len(found.facts)),
+            schema=schema,
             max_tokens=assistant.settings.max_tokens,
             seed=question.seed,
             temperature=assistant.settings.temperature,
@@ -117,6 +123,16 @@ async def answer(
     )
 
 
+def _schema(
+    question: str, products: tuple[Facts, ...], settings: AssistSettings
+) -> Mapping[str, object] | None:
+    """What an answer is held to while it is written; None if no line answers."""
+    if not settings.binds_wording:
+        return sentences_schema(len(products))
+    lines = asked_lines(question, products)
+    return telling_schema(products, lines) if any(lines) else None
+
+
 def _nothing_found(found: Found) -> Outcome:
     search = None if found.search is None else found.search.search
     if search is not None and not search.parsed.has_meaning:
@@ -127,12 +143,12 @@ def _nothing_found(found: Found) -> Outcome:
 async def _judged(said: Said, facts: tuple[Facts, ...], style: StyleGuide, notes: _Notes) -> Judged:
     """In a thread: a sentence takes a millisecond, and lists wait for nobody's answer."""
     judged = await asyncio.to_thread(judge, said, facts, style)
-    sentence = (judged.product_id, judged.text)
-    if judged.stands and sentence in notes.said:
-        judged = Judged(judged.text, judged.product_id, judged.claims, "said before")
     if judged.stands:
-        notes.said.add(sentence)
-    else:
+        told = {(judged.product_id, name) for name in judged.told}
+        if told <= notes.said:
+            judged = replace(judged, left_out="said before")
+        notes.said |= told
+    if not judged.stands:
         notes.left_out[judged.left_out] += 1
     return judged
 

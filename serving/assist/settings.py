@@ -16,6 +16,9 @@ class AssistSettings:
     max_tokens: int = 240  # six short sentences
     # Facts are told, not phrased: the likeliest words are most often those of the lines.
     temperature: float = 0.2
+    # Whether the model chooses which lines answer, of sentences that tell them. Turn it off for a
+    # large model that is to phrase answers itself.
+    binds_wording: bool = True
     # Of one replica. A model writes several at once; searches take their turn among the lists'.
     at_once: int = 4
     queued: int = 8  # more are refused

@@ -26,6 +26,7 @@ class WritingSettings:
 
     max_tokens: int = 600
     temperature: float = 0.4
+    binds_wording: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

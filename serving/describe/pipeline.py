@@ -8,18 +8,19 @@ same way from the validators on. Letters and category pages live as products' pa
 unread reaches a page: what is blocked is rejected, what is not certain waits for a person.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from serving.describe.call import Deps, Wish, product_of, subject_of
 from serving.describe.deciding import verdict, version_of
-from serving.describe.judging import judge
+from serving.describe.judging import Subject, judge
 from serving.describe.ports import Piece, Writer, WritingRequest
 from serving.describe.versions import Kept
 from shop.descriptions.faults import Fault
 from shop.descriptions.pages import PageKind
 from shop.descriptions.prompts import Prompt, answer_schema, page_prompt
+from shop.descriptions.wording import Wording, wording_of
 from shop.errors import DependencyUnavailable, InvalidRequest
 
 MAX_REGENERATIONS = 2
@@ -54,12 +55,15 @@ async def describe(wish: Wish, deps: Deps) -> AsyncGenerator[Progress, None]:
         raise InvalidRequest("kind", "photos are handed in, not written; see SubmitPage")
     product = await product_of(wish, deps)
     subject = await subject_of(wish.kind, product, deps)
+    schema = answer_schema(wish.kind, _wording(wish, subject, deps))
     faults: tuple[Fault, ...] = ()
     for number in range(1, MAX_REGENERATIONS + 2):
         named = [str(fault) for fault in faults]
         prompt = page_prompt(product.facts, subject.style.keywords, named, wish.kind)
         answer = ""
-        async with aclosing(_pieces(deps.writer, _request(wish, deps, prompt, number))) as pieces:
+        async with aclosing(
+            _pieces(deps.writer, _request(wish, deps, prompt, schema, number))
+        ) as pieces:
             async for piece in pieces:
                 answer += piece.text
                 yield Written(number, piece)
@@ -70,6 +74,13 @@ async def describe(wish: Wish, deps: Deps) -> AsyncGenerator[Progress, None]:
             break
     version = version_of(wish, deps, product, prompt, attempt, number)
     yield await deps.versions.add(version, verdict(version, product, subject.style, attempt))
+
+
+def _wording(wish: Wish, subject: Subject, deps: Deps) -> Wording | None:
+    """What a product's page is held to while it is written, where the shop wants that."""
+    if wish.kind is not PageKind.PRODUCT or not deps.writing.binds_wording:
+        return None
+    return wording_of(subject.facts, subject.style)
 
 
 async def _pieces(writer: Writer, request: WritingRequest) -> AsyncGenerator[Piece, None]:
@@ -88,11 +99,13 @@ async def _pieces(writer: Writer, request: WritingRequest) -> AsyncGenerator[Pie
         raise DependencyUnavailable("writer", "the answer broke off")
 
 
-def _request(wish: Wish, deps: Deps, prompt: Prompt, number: int) -> WritingRequest:
+def _request(
+    wish: Wish, deps: Deps, prompt: Prompt, schema: Mapping[str, object], number: int
+) -> WritingRequest:
     return WritingRequest(
         system=prompt.system,
         prompt=prompt.text,
-        schema=answer_schema(wish.kind),
+        schema=schema,
         max_tokens=deps.writing.max_tokens,
         seed=(wish.seed + number - 1) & 0x7FFFFFFF,
         temperature=deps.writing.temperature,

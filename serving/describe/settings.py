@@ -29,6 +29,9 @@ class DescribeSettings:
     max_tokens: int = 600
     # 0.4: the lowest that does not repeat itself when a draft is written again with another seed.
     temperature: float = 0.4
+    # Whether the answer's grammar copies the names and values of a specification. Turn it off for a
+    # large model that is to write freely.
+    binds_wording: bool = True
     at_once: int = 8  # texts written at once; more wait
     # How often the doors of lists look which texts are shown, for `description_version`.
     lists_look_every_s: float = 5.0

@@ -97,10 +97,14 @@ def _says_more(text: str, rest: str, facts: Facts, house: frozenset[str]) -> boo
     return any(not (mark.isalnum() or mark in _MARKS) for mark in rest)
 
 
-def tells_a_fact(text: str, facts: Facts) -> bool:
-    """Whether the value of any line but the title stands in it."""
+def lines_told(text: str, facts: Facts) -> tuple[str, ...]:
+    """Names of the lines, but the title, whose values stand in it."""
     said = stems_of(text)
-    return any(_stands(stems_of(line.value), said) for line in facts.lines if line.name != "title")
+    return tuple(
+        line.name
+        for line in facts.lines
+        if line.name != "title" and _stands(stems_of(line.value), said)
+    )
 
 
 def _names_another(text: str, facts: Facts, others: Sequence[Facts]) -> bool:

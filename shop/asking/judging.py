@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from shop.asking.guards import ANSWER_WORDS, tells_a_fact, why_not
+from shop.asking.guards import ANSWER_WORDS, lines_told, why_not
 from shop.asking.sentences import Said
 from shop.descriptions.claims import Claim
 from shop.descriptions.draft import Draft
@@ -21,6 +21,7 @@ class Judged:
     product_id: str  # "" if it cites none that is shown
     claims: tuple[Claim, ...]
     left_out: str  # why it is not said; "" if it stands
+    told: tuple[str, ...] = ()  # names of the lines that it tells
 
     @property
     def stands(self) -> bool:
@@ -43,6 +44,7 @@ def judge(said: Said, products: Sequence[Facts], style: StyleGuide) -> Judged:
         return Judged(said.text, facts.product_id, checked.claims, str(fault.kind))
     house = frozenset(one for word in style.own_words for one in stems_of(word))
     wrong = why_not(said.text, facts, others, house)
-    if not wrong and not tells_a_fact(said.text, facts):
+    told = lines_told(said.text, facts)
+    if not wrong and not told:
         wrong = "no fact"
-    return Judged(said.text, facts.product_id, checked.claims, wrong)
+    return Judged(said.text, facts.product_id, checked.claims, wrong, told)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 from shop.descriptions.facts import Facts, clean_text
 from shop.descriptions.pages import PageKind
+from shop.descriptions.tellings import MAX_BULLET, MAX_BULLETS, MIN_BULLETS
+from shop.descriptions.wording import Wording
 
 PROMPT_VERSION = "page-1"
 MAX_FAULTS = 8  # named in one prompt; a draft with more is told of the first
@@ -61,19 +63,21 @@ _ASKED = {
 # No control characters, quotation marks, backslashes or angle brackets: with a plain maxLength
 # some grammars let raw control characters into strings.
 _PLAIN = r'[^\u0000-\u001f"\\<>]'
+_OPENING, _CLOSE = (20, 600), (10, 300)  # characters, at least and at most
+_PARTS: Mapping[str, object] = {
+    "opening": {"type": "string", "pattern": f"^{_PLAIN}{{{_OPENING[0]},{_OPENING[1]}}}$"},
+    "bullets": {
+        "type": "array",
+        "items": {"type": "string", "pattern": f"^{_PLAIN}{{3,{MAX_BULLET}}}$"},
+        "minItems": MIN_BULLETS,
+        "maxItems": MAX_BULLETS,
+    },
+    "close": {"type": "string", "pattern": f"^{_PLAIN}{{{_CLOSE[0]},{_CLOSE[1]}}}$"},
+}
 ANSWER_SCHEMA: Mapping[str, object] = {
     "type": "object",
-    "properties": {
-        "opening": {"type": "string", "pattern": f"^{_PLAIN}{{20,600}}$"},
-        "bullets": {
-            "type": "array",
-            "items": {"type": "string", "pattern": f"^{_PLAIN}{{3,160}}$"},
-            "minItems": 2,
-            "maxItems": 8,
-        },
-        "close": {"type": "string", "pattern": f"^{_PLAIN}{{10,300}}$"},
-    },
-    "required": ["opening", "bullets", "close"],
+    "properties": _PARTS,
+    "required": list(_PARTS),
     "additionalProperties": False,
 }
 _TEXTS: Mapping[str, object] = {
@@ -122,9 +126,27 @@ def page_prompt(
     return Prompt(version, system, "\n".join(lines) + "\n")
 
 
-def answer_schema(kind: PageKind) -> Mapping[str, object]:
-    """JSON schema of the answer."""
-    return ANSWER_SCHEMA if kind is PageKind.PRODUCT else _HEADED_SCHEMA
+def answer_schema(kind: PageKind, wording: Wording | None = None) -> Mapping[str, object]:
+    """JSON schema of the answer; a product's page may be held to a wording."""
+    if kind is not PageKind.PRODUCT:
+        return _HEADED_SCHEMA
+    if wording is None:
+        return ANSWER_SCHEMA
+    parts = {
+        "opening": _text(wording.opening, *_OPENING),
+        "bullets": {
+            "type": "array",
+            "prefixItems": [{"type": "string", "pattern": each} for each in wording.bullets],
+            "items": False,
+            "minItems": len(wording.bullets),
+        },
+        "close": _text(wording.close, *_CLOSE),
+    }
+    return {**ANSWER_SCHEMA, "properties": parts}
+
+
+def _text(pattern: str, least: int, most: int) -> Mapping[str, object]:
+    return {"type": "string", "pattern": pattern, "minLength": least, "maxLength": most}
 
 
 def quoted(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,11 @@ from serving.describe.ports import Piece, WritingRequest
 from serving.writer_settings import WriterSettings
 from shop.asking.prompt import ask_prompt, sentences_schema
 from shop.asking.sentences import SentenceReader
-from shop.descriptions.prompts import SYSTEM, page_prompt
+from shop.descriptions.facts import Attribute
+from shop.descriptions.pages import PageKind
+from shop.descriptions.prompts import SYSTEM, answer_schema, page_prompt
+from shop.descriptions.style import StyleGuide
+from shop.descriptions.wording import wording_of
 from shop.errors import (
     DependencyTimeout,
     DependencyUnavailable,
@@ -63,9 +68,14 @@ class RunningWriter:
 
         return self.runner.run(collect())
 
-    def text(self, request: WritingRequest) -> str:
+    def text(self, request: WritingRequest, writer: VllmWriter | None = None) -> str:
         """The whole text."""
-        return "".join(piece.text for piece in self.written(request))
+        return "".join(piece.text for piece in self.written(request, writer))
+
+    @property
+    def unhurried(self) -> VllmWriter:
+        """The same, with room for a whole page."""
+        return self.writer.with_settings(replace(SETTINGS, max_tokens=800))
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +140,32 @@ def test_every_answer_obeys_its_schema(running: RunningWriter) -> None:
     for seed in range(12):
         answer = running.text(a_request(seed=seed, temperature=1.5))
         jsonschema.validate(json.loads(answer), SCHEMA)
+
+
+def test_a_bound_page_tells_every_line_under_its_name_whatever_the_model_is(
+    running: RunningWriter,
+) -> None:
+    facts = replace(
+        some_facts(),
+        attributes=(
+            *some_facts().attributes,
+            Attribute("size", '5.5" x 2\\3 (a|b) [c]* {1,2} $^.+?'),
+            Attribute("décor – ✓", "ærø, 漆"),
+        ),
+    )
+    wording = wording_of(facts, StyleGuide())
+    assert wording is not None
+    schema = answer_schema(PageKind.PRODUCT, wording)
+    for seed in range(6):
+        request = a_request(page_prompt(facts).text, schema=schema, seed=seed, temperature=1.5)
+        text = running.text(replace(request, max_tokens=700), running.unhurried)
+        page = json.loads(text)
+        assert list(page) == ["opening", "bullets", "close"]
+        assert len(page["bullets"]) == len(facts.attributes)
+        for bullet, pattern in zip(page["bullets"], wording.bullets, strict=True):
+            assert re.fullmatch(pattern, bullet)
+        assert re.fullmatch(wording.opening, page["opening"])
+        assert re.fullmatch(wording.close, page["close"])
 
 
 def test_pieces_stream_and_the_last_one_says_so(running: RunningWriter) -> None:

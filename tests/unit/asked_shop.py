@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from serving.adapters.memory_descriptions import ScriptedWriter
 from serving.assist.pipeline import Assistant, Room, answer
+from serving.assist.settings import AssistSettings
 from serving.assist.steps import Finished, Found, Question, Step
 from serving.deadline import Deadline
 from serving.describe.ports import Piece, Writer, WritingRequest
@@ -62,23 +63,29 @@ def answering(
     searchable: SearchableShop | None = None,
     clock: Clock | None = None,
     to_write: Room = room,
+    settings: AssistSettings | None = None,
 ) -> AsyncGenerator[Step, None]:
     """The steps, to be taken one by one."""
     deps = deps_of(searchable or a_searchable_shop())
     clock = clock or Clock()
     deadline = Deadline(clock, start_s=clock(), total_s=60.0, reserve_s=0.0)
-    assistant = Assistant(writer)
+    assistant = Assistant(writer, settings or AssistSettings())
     return answer(question, deps, assistant, deadline, to_search=room, to_write=to_write)
 
 
 def steps_of(
-    text: str, writer: Writer, searchable: SearchableShop | None = None, **changes: object
+    text: str,
+    writer: Writer,
+    searchable: SearchableShop | None = None,
+    settings: AssistSettings | None = None,
+    **changes: object,
 ) -> tuple[Found, list[Judged], Finished]:
     """Of a whole answer: what was found, the sentences that were said, and the end."""
 
     async def run() -> list[Step]:
         question = a_question(text, **changes)
-        return [step async for step in answering(question, writer, searchable=searchable)]
+        steps = answering(question, writer, searchable=searchable, settings=settings)
+        return [step async for step in steps]
 
     found, *said, end = asyncio.run(run())
     assert isinstance(found, Found)

@@ -1,18 +1,23 @@
 """From facts to a version: published, waiting for a person, or rejected; never ungrounded."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from serving.adapters.memory_descriptions import NoWriter, ScriptedWriter
+from serving.describe.call import WritingSettings
 from serving.describe.handing_in import edit
 from serving.describe.pipeline import Judged, Written, describe
 from serving.describe.versions import Action, State
 from shop.descriptions.faults import FaultKind
+from shop.descriptions.pages import PageKind
+from shop.descriptions.prompts import answer_schema
 from shop.descriptions.style import StyleGuide
+from shop.descriptions.wording import wording_of
 from shop.errors import DependencyUnavailable, InvalidRequest, NotFound
-from tests.unit.described_products import a_page
+from tests.unit.described_products import a_page, a_shelf
 from tests.unit.describing import (
     DULL,
     FALSE,
@@ -50,6 +55,17 @@ def test_the_faults_of_a_draft_are_named_in_the_next_prompt(tmp_path: Path) -> N
     assert "FAULTS" in writer.requests[1].prompt
     assert "90 cm" in writer.requests[1].prompt
     assert writer.requests[0].seed != writer.requests[1].seed
+
+
+def test_a_page_is_held_to_its_wording_unless_the_model_has_a_free_hand(tmp_path: Path) -> None:
+    writer = ScriptedWriter([TRUE])
+    deps = deps_of(tmp_path, writer=writer)
+    asyncio.run(kept_of(deps))
+    asyncio.run(kept_of(replace(deps, writing=WritingSettings(binds_wording=False))))
+    bound, free = (each.schema for each in writer.requests)
+    wording = wording_of(a_shelf(), StyleGuide())
+    assert bound == answer_schema(PageKind.PRODUCT, wording) != free
+    assert free == answer_schema(PageKind.PRODUCT)
 
 
 def test_what_stays_untrue_is_rejected_after_two_regenerations(tmp_path: Path) -> None:

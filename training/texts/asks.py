@@ -13,11 +13,12 @@ import numpy as np
 
 from shop.asking.facts import AVAILABILITY, IN_STOCK, PRICE, money
 from shop.asking.judging import judge
-from shop.asking.prompt import MAX_SENTENCE, MAX_SENTENCES, ask_prompt
+from shop.asking.prompt import MAX_SENTENCES, ask_prompt
 from shop.asking.sentences import Said
+from shop.asking.tellings import tellings
 from shop.descriptions.facts import Attribute, Facts
 from shop.descriptions.style import StyleGuide
-from training.texts.grammar import plain, plain_value
+from shop.descriptions.tellings import plain_value
 from training.texts.inventions import invent_attributes, invent_name
 from training.texts.shelves import Shelf
 
@@ -56,18 +57,6 @@ _OF_PRICE = (
     "what do i pay for it?",
 )
 _OF_STOCK = ("is it in stock?", "do you have it?", "which {c} are in stock?", "can i buy it now?")
-_TOLD = (
-    "Its {n} is {v}.",
-    "The {n} is {v}.",
-    "{N}: {v}.",
-    "The {n} of this one is {v}.",
-    "It is listed with {n} {v}.",
-)
-_NAMED = ("The {n} of the {t} is {v}.", "The {t}: {n} {v}.", "{t}: its {n} is {v}.")
-_PRICED = ("It costs {v}.", "Its price is {v}.", "The price is {v}.", "It is priced at {v}.")
-_PRICED_BY_NAME = ("The {t} costs {v}.", "The price of the {t} is {v}.")
-_STOCKED = ("It is in stock.", "This one is in stock.", "It is in stock now.")
-_STOCKED_BY_NAME = ("The {t} is in stock.", "The {t} is in stock now.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +67,7 @@ class Asked:
     answer: str
     products: tuple[Facts, ...]
     sentences: tuple[Said, ...]
+    name: str  # of the lines that tell what is asked
 
 
 def draw_ask(
@@ -94,7 +84,7 @@ def draw_ask(
     sentences = tuple(_sentences(name, wanted, products, rng))
     said = [{"product": each.product, "text": each.text} for each in sentences]
     answer = json.dumps({"sentences": said}, ensure_ascii=False, separators=(",", ":"))
-    return Asked(ask_prompt(question, products).text, answer, products, sentences)
+    return Asked(ask_prompt(question, products).text, answer, products, sentences, name)
 
 
 def _offered(facts: Facts, currency: str, most_lines: int, rng: np.random.Generator) -> Facts:
@@ -168,20 +158,13 @@ def _sentences(
 
 
 def _told(line: Attribute, facts: Facts, rng: np.random.Generator) -> str:
-    plainly, by_name = _TOLD, _NAMED
-    if line.name == PRICE:
-        plainly, by_name = _PRICED, _PRICED_BY_NAME
-    elif line.name == AVAILABILITY:
-        plainly, by_name = _STOCKED, _STOCKED_BY_NAME
     is_named = bool(facts.title) and rng.random() < _NAMED_SHARE
-    name = plain(line.name)
-    return _of(by_name if is_named else plainly, rng).format(
-        n=name.lower(), N=name[:1].upper() + name[1:], v=plain_value(line), t=plain(facts.title)
-    )
+    named, plainly = (tellings(line, facts, by_name=each) for each in (True, False))
+    return _of((named if is_named else plainly) or ("",), rng)
 
 
 def _stands(said: Said, products: Sequence[Facts]) -> bool:
-    return len(said.text) <= MAX_SENTENCE and judge(said, products, _STYLE).stands
+    return judge(said, products, _STYLE).stands
 
 
 def _of(forms: Sequence[str], rng: np.random.Generator) -> str:

@@ -13,15 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from shop.descriptions.facts import Attribute, Facts
+from shop.descriptions.tellings import (
+    JOINTS,
+    MATCH_CLOSES,
+    MATCHES,
+    MAX_BULLET,
+    MIN_BULLETS,
+    bullets_of,
+    filled,
+    packed,
+    plain,
+    plain_value,
+    sentences_of,
+)
 from training.texts import phrases
 
-MAX_BULLETS, MIN_BULLETS = 8, 2
-MAX_OPENING, MAX_BULLET, MAX_CLOSE = 600, 160, 300
-_MAX_WORDS = 24  # of a bullet
+MAX_OPENING, MAX_CLOSE = 600, 300
 _MAX_TOLD = 3  # attributes told in sentences of the opening
-_MAX_VALUE = 110  # a longer one is cut at its first clause, or left out
-# What the answer's schema keeps out of strings. An inch keeps its sign.
-_PLAIN = str.maketrans({'"': "″", "\\": "/", "<": "(", ">": ")"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,47 +67,18 @@ def surface_forms(facts: Facts) -> int:
     """In how many ways `write_page` can write of this product, at least: keywords not counted."""
     told = [each for each in facts.attributes if plain_value(each)]
     most = min(len(told), _MAX_TOLD)
-    variety = min((len(_sentences(each)) for each in told), default=1)
+    variety = min((len(sentences_of(each)) for each in told), default=1)
     openings = len(_leads(facts)) * sum(
         math.perm(len(told), count) * variety**count for count in range(most + 1)
     )
-    bullets = math.prod(len(_bullet_forms(each)) for each in told)
+    bullets = math.prod(len(bullets_of(each)) for each in told)
     return openings * bullets * len(_closes(facts, told))
-
-
-def plain_value(attribute: Attribute) -> str:
-    """The value as a page may show it; "" if it is too long to be told."""
-    text = plain(attribute.text)
-    if len(text) <= _MAX_VALUE:
-        return text
-    for mark in (". ", "; ", ", "):
-        first = text.split(mark)[0]
-        if 3 <= len(first) <= _MAX_VALUE:
-            return first
-    return ""
-
-
-def plain(text: str) -> str:
-    """Without the characters that the answer's schema forbids."""
-    return " ".join(text.translate(_PLAIN).split())
 
 
 def _leads(facts: Facts) -> tuple[str, ...]:
     if not facts.title:
         return phrases.NAMELESS_LEADS
     return phrases.LEADS + (phrases.BRAND_LEADS if facts.brand else ())
-
-
-def _sentences(attribute: Attribute) -> tuple[str, ...]:
-    if attribute.text.casefold() in phrases.YES_OR_NO:
-        return phrases.YES_OR_NO_SENTENCES
-    return phrases.SENTENCES.get(attribute.name.casefold(), phrases.GENERIC_SENTENCES)
-
-
-def _bullet_forms(attribute: Attribute) -> tuple[str, ...]:
-    if attribute.text.casefold() in phrases.YES_OR_NO:
-        return phrases.YES_OR_NO_BULLETS
-    return phrases.BULLETS.get(attribute.name.casefold(), phrases.GENERIC_BULLETS)
 
 
 def _opening(
@@ -112,10 +91,10 @@ def _opening(
     sentences += [
         _choose(phrases.KEYWORD_SENTENCES, rng).format(v=plain(word)) for word in keywords
     ]
-    sentences += [_fill(_choose(_sentences(told[at]), rng), told[at]) for at in chosen]
+    sentences += [filled(_choose(sentences_of(told[at]), rng), told[at]) for at in chosen]
     if facts.category and rng.random() < 0.3:
         category = Attribute("category", facts.category)
-        sentences.append(_fill(_choose(_sentences(category), rng), category))
+        sentences.append(filled(_choose(sentences_of(category), rng), category))
     return _within(sentences, MAX_OPENING)
 
 
@@ -132,29 +111,15 @@ def _bullets(facts: Facts, told: list[Attribute], rng: np.random.Generator) -> t
         lines.append(Attribute("details", "on request"))
     if rng.random() < 0.3:  # else in the order of the facts, which is easier to follow
         lines = [lines[at] for at in rng.permutation(len(lines)).tolist()]
-    parts = [_fill(_choose(_bullet_forms(each), rng), each) for each in lines]
-    return _packed(parts, _choose(phrases.JOINTS, rng))
-
-
-def _packed(parts: list[str], joint: str) -> tuple[str, ...]:
-    """In order, into at most MAX_BULLETS lines of like length, none of them too long."""
-    lines: list[str] = []
-    target = sum(map(len, parts)) / MAX_BULLETS
-    crowded = len(parts) > MAX_BULLETS
-    for part in parts:
-        joined = f"{lines[-1]}{joint}{part}" if lines else part
-        fits = bool(lines) and len(joined) <= MAX_BULLET and len(joined.split()) <= _MAX_WORDS
-        has_room = bool(lines) and len(lines[-1]) < target
-        if crowded and fits and (has_room or len(lines) == MAX_BULLETS):
-            lines[-1] = joined
-        elif len(lines) < MAX_BULLETS:
-            lines.append(part[:MAX_BULLET])
-    return tuple(lines)
+    parts = [filled(_choose(bullets_of(each), rng), each) for each in lines]
+    joint = _choose(JOINTS, rng)
+    bullets = packed(parts, joint)
+    return tuple(joint.join(parts[at] for at in bullet)[:MAX_BULLET] for bullet in bullets)
 
 
 def _closes(facts: Facts, told: list[Attribute]) -> tuple[str, ...]:
-    if any(each.name.casefold() in phrases.MATCHES for each in told):
-        return phrases.MATCH_CLOSES
+    if any(each.name.casefold() in MATCHES for each in told):
+        return MATCH_CLOSES
     return tuple(
         close
         for close in phrases.CLOSES
@@ -164,15 +129,10 @@ def _closes(facts: Facts, told: list[Attribute]) -> tuple[str, ...]:
 
 def _close(facts: Facts, told: list[Attribute], rng: np.random.Generator) -> str:
     form = _choose(_closes(facts, told), rng)
-    match = next((each for each in told if each.name.casefold() in phrases.MATCHES), None)
+    match = next((each for each in told if each.name.casefold() in MATCHES), None)
     value = plain_value(match) if match else ""
-    filled = form.format(v=value, category=plain(facts.category), brand=plain(facts.brand))
-    return filled[:MAX_CLOSE]
-
-
-def _fill(form: str, attribute: Attribute) -> str:
-    name = plain(attribute.name)
-    return form.format(v=plain_value(attribute), n=name.lower(), N=_capital(name))
+    close = form.format(v=value, category=plain(facts.category), brand=plain(facts.brand))
+    return close[:MAX_CLOSE]
 
 
 def _within(sentences: list[str], most: int) -> str:
@@ -182,10 +142,6 @@ def _within(sentences: list[str], most: int) -> str:
         if len(text) + 1 + len(sentence) <= most:
             text = f"{text} {sentence}"
     return text
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _choose(forms: tuple[str, ...], rng: np.random.Generator) -> str:

@@ -17,16 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from shop.descriptions.facts import Attribute, Facts, facts_of
+from shop.descriptions.tellings import MAX_BULLET, MAX_BULLETS, MIN_BULLETS, plain
 from shop.errors import DataRejected
-from training.texts.grammar import (
-    MAX_BULLET,
-    MAX_BULLETS,
-    MAX_CLOSE,
-    MAX_OPENING,
-    MIN_BULLETS,
-    Page,
-    plain,
-)
+from training.texts.grammar import MAX_CLOSE, MAX_OPENING, Page
 
 _Z = 1.96
 _MAX_LINE = 100_000

@@ -20,8 +20,9 @@ from shop.catalogue import SPECIFICATION
 from shop.descriptions.draft import Draft
 from shop.descriptions.facts import Attribute, Facts, facts_of
 from shop.descriptions.style import StyleGuide
+from shop.descriptions.tellings import plain
 from shop.descriptions.validators import Measured, check
-from training.texts.grammar import MAX_OPENING, plain
+from training.texts.grammar import MAX_OPENING
 
 _SPECIFIED = {"uniq_id", "product_name", "product_category_tree", "brand", "description"}
 _SPECIFIED_BY = "product_specifications"

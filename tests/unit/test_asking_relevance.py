@@ -1,0 +1,61 @@
+"""Relevance: a question names lines by their names, by their values, or by what they cost."""
+
+import pytest
+
+from shop.asking.relevance import asked_lines
+from shop.descriptions.facts import Attribute, Facts
+
+
+def a_product(number: int, *lines: tuple[str, str], title: str = "Alba coat") -> Facts:
+    own = tuple(Attribute(*line) for line in lines)
+    offer = (Attribute("price", f"{number}9.90", "EUR"), Attribute("availability", "in stock"))
+    return Facts(f"P{number}", title, "coats", "Halden", own + offer)
+
+
+COAT = a_product(
+    1, ("material", "wool"), ("season", "winter"), ("seat height", "40 cm"), ("width", "80 cm")
+)
+JACKET = a_product(
+    2, ("outer material", "cotton"), ("season", "summer"), ("number of pockets", "3")
+)
+
+
+def names(question: str, *products: Facts) -> list[list[str]]:
+    found = asked_lines(question, products or (COAT, JACKET))
+    return [[line.name for line in each] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("question", "first", "second"),
+    [
+        ("What is the material?", ["material"], []),
+        ("What is the outer material?", [], ["outer material"]),
+        ("seasons?", ["season"], ["season"]),
+        ("How wide is it?", ["width"], []),
+        ("What is the seat height?", ["seat height"], []),
+        ("how many pockets does it have", [], ["number of pockets"]),
+        ("anything for the winter?", ["season"], []),
+        ("Do you have it in cotton?", [], ["outer material"]),
+        ("What does it cost?", ["price"], ["price"]),
+        ("a coat under 80", ["price"], ["price"]),
+        ("is it in stock?", ["availability"], ["availability"]),
+        ("winter coat, how much?", ["season", "price"], ["price"]),
+        ("what number is it?", [], []),
+        ("Is it waterproof?", [], []),
+        ("what is the warranty of it?", [], []),
+    ],
+)
+def test_lines_that_a_question_names(question: str, first: list[str], second: list[str]) -> None:
+    assert names(question) == [first, second]
+
+
+@pytest.mark.parametrize("question", ["coats", "Do you have coats?", "show me something", "Alba?"])
+def test_where_nothing_is_named_every_line_answers(question: str) -> None:
+    assert names(question) == [
+        [line.name for line in COAT.attributes],
+        [line.name for line in JACKET.attributes],
+    ]
+
+
+def test_no_products_have_no_lines() -> None:
+    assert asked_lines("what is the price?", ()) == ()

@@ -1,0 +1,57 @@
+"""Tellings: an answer's schema grants sentences of the asked lines, each of its own product."""
+
+import json
+
+import jsonschema
+import pytest
+
+from shop.asking.judging import judge
+from shop.asking.sentences import Said
+from shop.asking.tellings import telling_schema, tellings
+from shop.descriptions.facts import Attribute, Facts
+from shop.descriptions.style import StyleGuide
+
+WIDTH, PRICE = Attribute("width", "80", "cm"), Attribute("price", "79.90", "EUR")
+STOCK = Attribute("availability", "in stock")
+ALBA = Facts("P1", "Halden Alba shelf", "shelves", "Halden", (WIDTH, PRICE, STOCK))
+VELA = Facts("P2", "Vela lamp", "lamps", "", (Attribute("width", "20", "cm"), PRICE))
+SCHEMA = telling_schema((ALBA, VELA), ((WIDTH, PRICE), (VELA.attributes[0],)))
+
+
+def is_granted(*said: tuple[int, str]) -> bool:
+    answer = {"sentences": [{"product": number, "text": text} for number, text in said]}
+    return jsonschema.Draft202012Validator(SCHEMA).is_valid(answer)
+
+
+@pytest.mark.parametrize("facts", [ALBA, VELA])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_every_telling_stands_before_the_judge(facts: Facts, *, by_name: bool) -> None:
+    for line in facts.attributes:
+        told = tellings(line, facts, by_name=by_name)
+        assert told
+        for text in told:
+            judged = judge(Said(1, text), (facts,), StyleGuide())
+            assert judged.stands, (text, judged.left_out)
+            assert line.name in judged.told
+
+
+def test_sentences_are_of_their_own_product_and_of_the_asked_lines() -> None:
+    assert is_granted()
+    assert is_granted((1, "Its width is 80 cm."), (2, "The width of the Vela lamp is 20 cm."))
+    assert is_granted((1, "The Halden Alba shelf costs 79.90 EUR."))
+    assert not is_granted((2, "Its width is 80 cm."))
+    assert not is_granted((1, "Its width is 20 cm."))
+    assert not is_granted((2, "It costs 79.90 EUR."))
+    assert not is_granted((1, "It is in stock."))
+    assert not is_granted((3, "Its width is 80 cm."))
+    assert not is_granted((1, "It is waterproof."))
+
+
+def test_what_cannot_be_told_is_left_out() -> None:
+    long = Attribute("note", "x" * 500)
+    assert tellings(long, ALBA, by_name=False) == []
+    nameless = Facts("P3", "", "", "", (WIDTH,))
+    assert tellings(WIDTH, nameless, by_name=True) == []
+    schema = json.dumps(telling_schema((nameless, ALBA), ((WIDTH,), (long,))))
+    assert "Its width is 80 cm." in schema
+    assert "xxx" not in schema
