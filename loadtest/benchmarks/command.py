@@ -53,13 +53,14 @@ TITLES = {
     "writer": "Descriptions written: tokens a second",
     "describing": "Texts taken back, and lists while texts are written",
     "pages": "Pages of products never seen, and what is let out",
+    "asks": "Questions about products never seen, and what is said",
     "gpu": "On a GPU",
     "retail": "Real data: UCI Online Retail",
 }
 _BEFORE_THE_STACK = ("start", "filters", "validators")
 _AFTER_THE_STACK = ("ann", "scale", "shards", "search", "signals", "writer")
 _LONG = ("malformed", "releases", "soak")  # up to an hour each: only when asked for by name
-_ON_THEIR_OWN = ("pages", "gpu", "retail", "images", "peers", *_LONG)
+_ON_THEIR_OWN = ("pages", "asks", "gpu", "retail", "images", "peers", *_LONG)
 _WITHOUT_THE_STACK = (*_BEFORE_THE_STACK, *_AFTER_THE_STACK, *_ON_THEIR_OWN)
 # What a benchmark takes beside the stack's folder: its parameter, and the option it comes from.
 _TAKES: dict[str, dict[str, str]] = {
@@ -67,6 +68,7 @@ _TAKES: dict[str, dict[str, str]] = {
     "images": {"photos": "photos"},
     "peers": {"rounds_wanted": "rounds", "names": "peers"},
     "pages": {"pages": "pages", "texts": "texts"},
+    "asks": {"texts": "texts"},
     "ann": {"products": "products"},
     "scale": {"products": "products"},
     "shards": {"products": "products"},
@@ -120,7 +122,7 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="pages: a text set whose held-out products are written of, too; several times",
+        help="pages, asks: a text set with held-out products, too; several times",
     )
     parser.add_argument("--rounds", type=_count, metavar="N", help="peers: default 7")
     parser.add_argument(
@@ -152,10 +154,11 @@ def _all(arguments: argparse.Namespace) -> list[Result]:
         results += [_run(name, arguments) for name in TITLES if name not in _WITHOUT_THE_STACK]
     results += [_run(name, arguments) for name in _AFTER_THE_STACK]
     sys.stderr.write(f"left out, because they take long: {', '.join(_LONG)}\n")
-    try:
-        results.append(_run("pages", arguments))
-    except BenchmarkFailed as error:
-        sys.stderr.write(f"pages is left out: {error}\n")
+    for name in ("pages", "asks"):
+        try:
+            results.append(_run(name, arguments))
+        except BenchmarkFailed as error:
+            sys.stderr.write(f"{name} is left out: {error}\n")
     if PEERS_PYTHON.exists():
         results.append(_run("peers", arguments))
     else:

@@ -4,10 +4,6 @@ Each page goes the whole way of a description: prompt, vLLM, validators, again w
 named, verdict. What is not rejected is then read by judges that the pipeline does not know.
 """
 
-import json
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +12,10 @@ from typing import Any
 from loadtest.benchmarks.page_judges import Judgement, judge_pages
 from loadtest.benchmarks.page_run import held_out_shelves
 from loadtest.benchmarks.result import Check, Figure, Grid, Result, at_least, at_most
-from loadtest.benchmarks.stack import BenchmarkFailed
-from serving.writer_settings import WriterSettings
+from loadtest.benchmarks.writing_jobs import Shop, written_by
 
 PAGES = 200  # the issue's figure is of 2,000
 _SET_PAGES = 250  # of each text set: every held-out product of the Flipkart sample once
-_AT_ONCE = 32  # texts in one batch: more gains next to nothing on two cores
 _LEAST_COVERAGE = 0.8
 _LEAST_SHOWN = 0.5
 _REAL = "flipkart_1002"
@@ -34,15 +28,11 @@ def measure(
 
     Raises BenchmarkFailed where no model was trained, or no world was made.
     """
-    settings = WriterSettings()
-    if not (state_dir / settings.model_dir / "config.json").exists():
-        raise BenchmarkFailed(
-            f"{state_dir / settings.model_dir} holds no model; `vitrine train describer` makes one"
-        )
-    snapshot, specifications = _shop(state_dir)
-    shelves = held_out_shelves(snapshot, specifications, texts)
+    shop = Shop.at(state_dir, texts)
+    shelves = held_out_shelves(shop.snapshot, shop.specifications, texts)
     began = time.perf_counter()
-    lines = _written(state_dir, snapshot, specifications, texts, pages)
+    wanted = {"pages": pages, "set_pages": min(_SET_PAGES, pages)}
+    lines = written_by("loadtest.benchmarks.page_run", shop, wanted)
     seconds = time.perf_counter() - began
     by_source = {
         source: judge_pages([line for line in lines if line["source"] == source], found)
@@ -128,40 +118,3 @@ def _grid(by_source: dict[str, Judgement]) -> Grid:
         for source, found in by_source.items()
     )
     return Grid("Pages of held-out products", header, rows)
-
-
-def _shop(state_dir: Path) -> tuple[Path, Path]:
-    """The world's snapshot and where its specifications lie."""
-    snapshots = sorted((state_dir / "snapshots").glob("world-*"))
-    world = state_dir / "world"
-    if not snapshots or not (world / "specifications.parquet").exists():
-        raise BenchmarkFailed(f"{state_dir} holds no simulated world; `vitrine up` makes one")
-    return snapshots[-1], world
-
-
-def _written(
-    state_dir: Path, snapshot: Path, specifications: Path, texts: Sequence[Path], pages: int
-) -> list[dict[str, Any]]:
-    """By a process of its own: vLLM reads its variables when it is imported."""
-    with tempfile.TemporaryDirectory(prefix="vitrine-pages-") as folder:
-        out, job = Path(folder) / "pages.jsonl", Path(folder) / "job.json"
-        asked = {
-            "settings": {
-                "texts_at_once": _AT_ONCE,
-                "queued_texts": 0,
-                "max_adapters": 0,
-                "deadline_s": 600.0,
-            },
-            "state_dir": str(state_dir.absolute()),
-            "snapshot": str(snapshot.absolute()),
-            "specifications": str(specifications.absolute()),
-            "texts": [str(each.absolute()) for each in texts],
-            "pages": pages,
-            "set_pages": min(_SET_PAGES, pages),
-            "out": str(out),
-        }
-        job.write_text(json.dumps(asked))
-        argv = (sys.executable, "-m", "loadtest.benchmarks.page_run", str(job))
-        if subprocess.run(argv, check=False, stdout=sys.stderr).returncode:
-            raise BenchmarkFailed("the pages were not written; see above")
-        return [json.loads(line) for line in out.read_text().splitlines()]

@@ -9,7 +9,12 @@ or nothing can be, the answer is a refusal. No sentence waits for the one after 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+)
 from dataclasses import dataclass, field, replace
 
 from serving.assist.finding import find_products
@@ -42,7 +47,7 @@ class Assistant:
 
 
 @dataclass(slots=True)
-class _Notes:
+class Notes:
     """Of one answer under way."""
 
     times: StageTimes
@@ -74,7 +79,7 @@ async def answer(
     The rooms are where a search and a text take their turns. Raises DependencyUnavailable if no
     model runs, DependencyTimeout when the time is up, Overloaded where there is no room.
     """
-    notes = _Notes(StageTimes(deps.clock))
+    notes = Notes(StageTimes(deps.clock))
     if await asyncio.to_thread(looks_injected, question.text):
         yield Found(None, None)
         yield notes.finished(Outcome.QUESTION_REFUSED)
@@ -86,15 +91,28 @@ async def answer(
     if not found.facts:
         yield notes.finished(_nothing_found(found))
         return
-    missing, is_all = await asyncio.to_thread(untold, question.text, found.facts)
-    if is_all:
+    told = tell(question.text, question.seed, found.facts, assistant, deadline, notes, to_write)
+    async with aclosing(told) as steps:
+        async for step in steps:
+            yield step
+
+
+async def tell(
+    question: str,
+    seed: int,
+    products: tuple[Facts, ...],
+    assistant: Assistant,
+    deadline: Deadline,
+    notes: Notes,
+    to_write: Room,
+) -> AsyncGenerator[Judged | Finished, None]:
+    """The sentences that stand, of these products' facts, and the end; raises as `answer` does."""
+    missing, is_all = await asyncio.to_thread(untold, question, products)
+    schema = await asyncio.to_thread(_schema, question, products, assistant.settings)
+    if is_all or schema is None:
         yield notes.finished(Outcome.NO_FACTS, untold=missing)
         return
-    schema = await asyncio.to_thread(_schema, question.text, found.facts, assistant.settings)
-    if schema is None:
-        yield notes.finished(Outcome.NO_FACTS, untold=missing)
-        return
-    prompt = ask_prompt(question.text, found.facts)
+    prompt = ask_prompt(question, products)
     async with AsyncExitStack() as stack:
         async with _in_time(deadline):
             await stack.enter_async_context(to_write())
@@ -103,14 +121,14 @@ async def answer(
             prompt=prompt.text,
             schema=schema,
             max_tokens=assistant.settings.max_tokens,
-            seed=question.seed,
+            seed=seed,
             temperature=assistant.settings.temperature,
             adapter=None,
         )
         sentences = _sentences(assistant.writer, request, deadline, notes)
         stack.push_async_callback(sentences.aclose)
         async for said in sentences:
-            judged = await _judged(said, found.facts, assistant.style, notes)
+            judged = await _judged(said, products, assistant.style, notes)
             if judged.stands:
                 notes.reached("first_sentence")
                 yield judged
@@ -140,7 +158,7 @@ def _nothing_found(found: Found) -> Outcome:
     return Outcome.NO_PRODUCTS
 
 
-async def _judged(said: Said, facts: tuple[Facts, ...], style: StyleGuide, notes: _Notes) -> Judged:
+async def _judged(said: Said, facts: tuple[Facts, ...], style: StyleGuide, notes: Notes) -> Judged:
     """In a thread: a sentence takes a millisecond, and lists wait for nobody's answer."""
     judged = await asyncio.to_thread(judge, said, facts, style)
     if judged.stands:
@@ -154,7 +172,7 @@ async def _judged(said: Said, facts: tuple[Facts, ...], style: StyleGuide, notes
 
 
 async def _sentences(
-    writer: Writer, request: WritingRequest, deadline: Deadline, notes: _Notes
+    writer: Writer, request: WritingRequest, deadline: Deadline, notes: Notes
 ) -> AsyncGenerator[Said, None]:
     """Each as soon as it is complete; leaving early stops the writer."""
     reader, is_done = SentenceReader(), False

@@ -63,16 +63,15 @@ _ASKED = {
 # No control characters, quotation marks, backslashes or angle brackets: with a plain maxLength
 # some grammars let raw control characters into strings.
 _PLAIN = r'[^\u0000-\u001f"\\<>]'
-_OPENING, _CLOSE = (20, 600), (10, 300)  # characters, at least and at most
 _PARTS: Mapping[str, object] = {
-    "opening": {"type": "string", "pattern": f"^{_PLAIN}{{{_OPENING[0]},{_OPENING[1]}}}$"},
+    "opening": {"type": "string", "pattern": f"^{_PLAIN}{{20,600}}$"},
     "bullets": {
         "type": "array",
         "items": {"type": "string", "pattern": f"^{_PLAIN}{{3,{MAX_BULLET}}}$"},
         "minItems": MIN_BULLETS,
         "maxItems": MAX_BULLETS,
     },
-    "close": {"type": "string", "pattern": f"^{_PLAIN}{{{_CLOSE[0]},{_CLOSE[1]}}}$"},
+    "close": {"type": "string", "pattern": f"^{_PLAIN}{{10,300}}$"},
 }
 ANSWER_SCHEMA: Mapping[str, object] = {
     "type": "object",
@@ -127,26 +126,25 @@ def page_prompt(
 
 
 def answer_schema(kind: PageKind, wording: Wording | None = None) -> Mapping[str, object]:
-    """JSON schema of the answer; a product's page may be held to a wording."""
+    """JSON schema of the answer; a product's page may be held to a wording.
+
+    No lengths beside its patterns: grammars of both together were refused as too much to look into.
+    """
     if kind is not PageKind.PRODUCT:
         return _HEADED_SCHEMA
     if wording is None:
         return ANSWER_SCHEMA
     parts = {
-        "opening": _text(wording.opening, *_OPENING),
+        "opening": {"type": "string", "pattern": wording.opening},
         "bullets": {
             "type": "array",
             "prefixItems": [{"type": "string", "pattern": each} for each in wording.bullets],
             "items": False,
             "minItems": len(wording.bullets),
         },
-        "close": _text(wording.close, *_CLOSE),
+        "close": {"type": "string", "pattern": wording.close},
     }
     return {**ANSWER_SCHEMA, "properties": parts}
-
-
-def _text(pattern: str, least: int, most: int) -> Mapping[str, object]:
-    return {"type": "string", "pattern": pattern, "minLength": least, "maxLength": most}
 
 
 def quoted(text: str) -> str:

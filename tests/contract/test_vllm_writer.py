@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from serving.adapters.vllm import VllmWriter
@@ -17,7 +18,7 @@ from serving.describe.ports import Piece, WritingRequest
 from serving.writer_settings import WriterSettings
 from shop.asking.prompt import ask_prompt, sentences_schema
 from shop.asking.sentences import SentenceReader
-from shop.descriptions.facts import Attribute
+from shop.descriptions.facts import Attribute, facts_of
 from shop.descriptions.pages import PageKind
 from shop.descriptions.prompts import SYSTEM, answer_schema, page_prompt
 from shop.descriptions.style import StyleGuide
@@ -166,6 +167,25 @@ def test_a_bound_page_tells_every_line_under_its_name_whatever_the_model_is(
             assert re.fullmatch(pattern, bullet)
         assert re.fullmatch(wording.opening, page["opening"])
         assert re.fullmatch(wording.close, page["close"])
+
+
+@pytest.mark.parametrize("count", [2, 12, 60])
+@pytest.mark.parametrize("length", [5, 40, 110])
+def test_any_facts_make_a_grammar_that_the_engine_takes(count: int, length: int) -> None:
+    from llguidance import LLMatcher
+
+    odd = "ab .*+?()[]{}|^$\\\"<>-/'&%,;:é漆"
+    rng = np.random.default_rng(count * length)
+
+    def drawn(size: int) -> str:
+        return "".join(rng.choice(list(odd), size))
+
+    lines = [Attribute(f"{drawn(8)} {number}", drawn(length)) for number in range(count)]
+    wording = wording_of(facts_of("P1", drawn(length), "lamps", "Halden", lines), StyleGuide())
+    if wording is not None:
+        written = json.dumps(answer_schema(PageKind.PRODUCT, wording))
+        grammar = LLMatcher.grammar_from_json_schema(written)
+        assert not LLMatcher.validate_grammar(grammar, None)
 
 
 def test_pieces_stream_and_the_last_one_says_so(running: RunningWriter) -> None:

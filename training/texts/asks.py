@@ -63,6 +63,7 @@ _OF_STOCK = ("is it in stock?", "do you have it?", "which {c} are in stock?", "c
 class Asked:
     """One example: a question about these products, and what is said."""
 
+    question: str
     prompt: str
     answer: str
     products: tuple[Facts, ...]
@@ -84,7 +85,7 @@ def draw_ask(
     sentences = tuple(_sentences(name, wanted, products, rng))
     said = [{"product": each.product, "text": each.text} for each in sentences]
     answer = json.dumps({"sentences": said}, ensure_ascii=False, separators=(",", ":"))
-    return Asked(ask_prompt(question, products).text, answer, products, sentences, name)
+    return Asked(question, ask_prompt(question, products).text, answer, products, sentences, name)
 
 
 def _offered(facts: Facts, currency: str, most_lines: int, rng: np.random.Generator) -> Facts:
