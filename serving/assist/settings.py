@@ -13,7 +13,7 @@ class AssistSettings:
     total_ms: float = 10_000.0
     # The prompt holds all of their lines: more than a handful are neither read nor answered well.
     products: int = 5
-    max_tokens: int = 240  # six short sentences
+    max_tokens: int = 320  # six sentences, some with a long title
     # Facts are told, not phrased: the likeliest words are most often those of the lines.
     temperature: float = 0.2
     # Whether the model chooses which lines answer, of sentences that tell them. Turn it off for a

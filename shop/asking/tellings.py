@@ -50,15 +50,21 @@ def telling_schema(
 ) -> Mapping[str, object]:
     """JSON schema of an answer that tells of each product no lines but these.
 
-    A model may say less, and nothing at all.
+    Where a question names lines, each product that has one is told of, in order; where it names
+    none, the model chooses whom to speak of.
     """
     said = [
         _sentences(number, facts, asked)
         for number, (facts, asked) in enumerate(zip(products, lines, strict=True), start=1)
     ]
+    said = [each for each in said if each]
+    every = [facts.attributes for facts in products]
+    first = [] if [*map(tuple, lines)] == every else said[:MAX_SENTENCES]
     sentences = {
         "type": "array",
-        "items": {"anyOf": [each for each in said if each]},
+        **({"prefixItems": first} if first else {}),
+        "items": {"anyOf": said},
+        "minItems": max(1, len(first)),
         "maxItems": MAX_SENTENCES,
     }
     return {**sentences_schema(len(products)), "properties": {"sentences": sentences}}

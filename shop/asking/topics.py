@@ -24,6 +24,8 @@ _LINES_OF = {
 }
 # What the shop does, not the product: beside the features of the claim lists.
 _SERVICES = ("deliver", "ship", "arrive", "pay", "payment", "exchange", "return")
+# No service: the price.
+_PAYING = re.compile(r"\b(?:what|how\s+much)\b[^.?!]*\bpay\b", re.IGNORECASE)
 _HOW = re.compile(r"\bhow\s+(\w+)|\bwhat(?:'s|\s+is)\s+(?:the|its)\s+(\w+)", re.IGNORECASE)
 _ALIKE = 4  # letters that two words must begin with to be thought of as one
 
@@ -42,7 +44,7 @@ def untold(question: str, products: Sequence[Facts]) -> tuple[tuple[str, ...], b
     lines = [
         (stems_of(line.name), stems_of(line.text)) for facts in products for line in facts.lines
     ]
-    topics = (*_listed(question), *_measures(question))
+    topics = (*_listed(_PAYING.sub(" ", question)), *_measures(question))
     missing = [
         each.written
         for each in topics

@@ -66,19 +66,22 @@ def facts_of(
     """Facts from raw strings of any length and content; never raises for what they contain."""
     kept: list[Attribute] = []
     refused: list[str] = []
-    names: set[str] = set()
+    told: dict[str, str] = {}  # values by name; the same line again is no news, another is refused
     for raw in attributes:
         each = Attribute(
             clean_text(raw.name, MAX_NAME_LENGTH),
             clean_text(raw.value, MAX_VALUE_LENGTH),
             clean_text(raw.unit, MAX_NAME_LENGTH),
         )
-        told_before = each.name.casefold() in names
+        before = told.get(each.name.casefold())
+        if before == each.text:
+            continue
         hostile = any(looks_injected(part) for part in (each.name, each.value, each.unit))
-        if hostile or told_before or not (each.name and each.value) or len(kept) == MAX_ATTRIBUTES:
+        is_line = bool(each.name and each.value) and before is None
+        if hostile or not is_line or len(kept) == MAX_ATTRIBUTES:
             refused.append("(unreadable)" if looks_injected(each.name) else each.name)
             continue
-        names.add(each.name.casefold())
+        told[each.name.casefold()] = each.text
         kept.append(each)
     heads = [clean_text(each, MAX_VALUE_LENGTH) for each in (title, category, brand)]
     for at, name in enumerate(("title", "category", "brand")):

@@ -13,11 +13,13 @@ def a_product(number: int, *lines: tuple[str, str], title: str = "Alba coat") ->
 
 
 COAT = a_product(
-    1, ("material", "wool"), ("season", "winter"), ("seat height", "40 cm"), ("width", "80 cm")
-)
+    1, ("material", "wool"), ("season", "winter"), ("seat height", "40 cm"), ("width", "80 cm"),
+    ("use", "hiking"), ("goes with", "boots"),
+)  # fmt: skip
 JACKET = a_product(
-    2, ("outer material", "cotton"), ("season", "summer"), ("number of pockets", "3")
-)
+    2, ("outer material", "cotton"), ("season", "summer"), ("number of pockets", "3"),
+    ("style code", "SR51NVM"), ("type", "parka"),
+)  # fmt: skip
 
 
 def names(question: str, *products: Facts) -> list[list[str]]:
@@ -39,6 +41,13 @@ def names(question: str, *products: Facts) -> list[list[str]]:
         ("What does it cost?", ["price"], ["price"]),
         ("a coat under 80", ["price"], ["price"]),
         ("is it in stock?", ["availability"], ["availability"]),
+        ("Do you have it?", ["availability"], ["availability"]),
+        ("can I buy it now?", ["availability"], ["availability"]),
+        ("what do I pay for it?", ["price"], ["price"]),
+        ("is it SR51NVM?", [], ["style code"]),
+        ("what is the use of it?", ["use"], []),
+        ("Type?", [], ["type"]),
+        ("what goes with it?", ["goes with"], []),
         ("winter coat, how much?", ["season", "price"], ["price"]),
         ("what number is it?", [], []),
         ("Is it waterproof?", [], []),

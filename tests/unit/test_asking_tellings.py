@@ -36,15 +36,30 @@ def test_every_telling_stands_before_the_judge(facts: Facts, *, by_name: bool) -
 
 
 def test_sentences_are_of_their_own_product_and_of_the_asked_lines() -> None:
-    assert is_granted()
     assert is_granted((1, "Its width is 80 cm."), (2, "The width of the Vela lamp is 20 cm."))
-    assert is_granted((1, "The Halden Alba shelf costs 79.90 EUR."))
-    assert not is_granted((2, "Its width is 80 cm."))
-    assert not is_granted((1, "Its width is 20 cm."))
-    assert not is_granted((2, "It costs 79.90 EUR."))
-    assert not is_granted((1, "It is in stock."))
-    assert not is_granted((3, "Its width is 80 cm."))
-    assert not is_granted((1, "It is waterproof."))
+    assert is_granted((1, "The Halden Alba shelf costs 79.90 EUR."), (2, "Width: 20 cm."))
+    second = (2, "Its width is 20 cm.")
+    assert is_granted((1, "It costs 79.90 EUR."), second, (1, "Its width is 80 cm."))
+    assert not is_granted((1, "Its width is 20 cm."), second)
+    assert not is_granted((1, "It is in stock."), second)
+    assert not is_granted((3, "Its width is 80 cm."), second)
+    assert not is_granted((1, "It is waterproof."), second)
+    first = (1, "Its width is 80 cm.")
+    assert not is_granted(first, (2, "Its width is 80 cm."))
+    assert not is_granted(first, (2, "It costs 79.90 EUR."))
+
+
+def test_each_product_with_an_asked_line_is_told_of() -> None:
+    assert not is_granted()
+    assert not is_granted((1, "Its width is 80 cm."))
+    assert not is_granted((2, "Its width is 20 cm."), (1, "Its width is 80 cm."))
+
+
+def test_where_nothing_is_named_the_model_chooses_whom_to_speak_of() -> None:
+    schema = telling_schema((ALBA, VELA), (ALBA.attributes, VELA.attributes))
+    valid = jsonschema.Draft202012Validator(schema).is_valid
+    assert valid({"sentences": [{"product": 2, "text": "It costs 79.90 EUR."}]})
+    assert not valid({"sentences": []})
 
 
 def test_what_cannot_be_told_is_left_out() -> None:

@@ -64,6 +64,14 @@ def test_orders_and_markup_are_left_out_and_named() -> None:
     assert facts.left_out == ("note", "care")
 
 
+def test_the_same_line_twice_is_no_news_and_another_value_is_left_out() -> None:
+    lines = [Attribute("material", "oak"), Attribute("Material", "oak")]
+    assert facts_of("P1", "Shelf", "shelves", "", lines).left_out == ()
+    facts = facts_of("P1", "Shelf", "shelves", "", [*lines, Attribute("material", "pine")])
+    assert facts.attributes == (Attribute("material", "oak"),)
+    assert facts.left_out == ("material",)
+
+
 def test_plain_values_are_not_taken_for_orders() -> None:
     for value in (
         "machine wash 30 °C",

@@ -30,6 +30,7 @@ _LINES = {"product_id", "name", "value", "unit"}
 _TITLED = {"item_id", "title", "brand", "description"}
 _HELD_OUT_PARTS = 5  # a fifth of the products, by a hash of their id
 _MAX_SPECIFICATION = 20_000  # characters; a longer one is no specification
+_MATCHES = "goes with"
 _UNKNOWN = {"NA", "N/A", "None", "-"}  # what suppliers write where they know nothing
 _MIN_SENTENCE, _MAX_SENTENCE = 20, 300
 _STYLE, _FINE = StyleGuide(), Measured(grade=6.0, language="en")  # facts alone are looked at
@@ -82,7 +83,8 @@ def catalogue_shelves(
         few = [Attribute(name, row.get(name) or "") for name in SPECIFICATION]
         attributes = list(specifications.get(row["product_id"], few))
         matching = sorted({names.get(other, "") for other in row.get("compatible_with") or ()})
-        attributes.append(Attribute("goes with", ", ".join(filter(None, matching))))
+        if not any(each.name == _MATCHES for each in attributes):
+            attributes.append(Attribute(_MATCHES, ", ".join(filter(None, matching))))
         facts = facts_of(
             row["product_id"], row["title"] or "", row["category"] or "", row["brand"] or "",
             [each for each in attributes if each.value],
