@@ -21,7 +21,6 @@ from shop.descriptions.facts import Facts
 from shop.descriptions.validators import coverage
 from shop.errors import InvalidRequest
 from simulator.page_truth import untruths
-from training.texts import phrases
 from training.texts.shelves import MAY_STAND_ALONE, Shelf
 
 REJECTED = "rejected"
@@ -130,7 +129,7 @@ def _words(text: str) -> set[str]:
 def _all_phrases() -> str:
     listed = [
         value
-        for name, value in (vars(phrases) | vars(tellings)).items()
+        for name, value in vars(tellings).items()
         if name.isupper() and not isinstance(value, int)
     ]
     return json.dumps(

@@ -1,18 +1,55 @@
-"""Tellings: in which words a line of the specification is told, as a sentence and as a bullet.
+"""Tellings: in which words a page is put together, from its lead over its lines to its close.
 
 The describer learns from pages that are put together of these, and the grammar of its answers
 (`shop.descriptions.wording`) has them, too: what is asked for is what the model would like to say.
+No form claims anything by itself: what is said of a product stands in its slots.
 
-`{v}` is an attribute's value, `{n}` its name, `{N}` its name with a capital.
+`{v}` is an attribute's value, `{n}` its name, `{N}` its name with a capital; `{title}`, `{brand}`
+and `{category}` are the product's.
 """
 
 from collections.abc import Mapping, Sequence
 
-from shop.descriptions.facts import Attribute
+from shop.descriptions.facts import Attribute, Facts
 
 MAX_BULLETS, MIN_BULLETS, MAX_BULLET = 8, 2, 160
 MAX_WORDS = 24  # of a bullet
 _MAX_VALUE = 110  # a longer one is cut at its first clause, or left out
+
+LEADS = (
+    "Here is the {title}.",
+    "Meet the {title}.",
+    "This is the {title}.",
+    "Take a look at the {title}.",
+    "{title}: here is what you should know.",
+    "{title}, told in a few words.",
+    "You are looking at the {title}.",
+)
+BRAND_LEADS = (
+    "{brand} presents the {title}.",
+    "From {brand}: the {title}.",
+    "The {title} comes from {brand}.",
+    "The {title} is by {brand}.",
+    "By {brand}: the {title}.",
+)
+NAMELESS_LEADS = ("Here is what you should know.", "This product, told in a few words.")
+
+CLOSES = (
+    "Look at the list above before you order.",
+    "All that we know of it is on this page; ask us for the rest.",
+    "Look at the list above to see whether it suits you.",
+    "Read the list above, then choose.",
+    "If it suits your plans, you know all that you need.",
+    "Have a look at our other {category}, too.",
+    "See it beside our other {category} before you choose.",
+    "There is more from {brand} in our shop.",
+    "You find more by {brand} in our shop.",
+)
+KEYWORD_SENTENCES = (
+    "If {v} is what you are looking for, read on.",
+    "You searched for {v}: here it is.",
+    "Looking for {v}? Read on.",
+)
 
 # Whole sentences about one attribute. Names that are not listed take GENERIC_SENTENCES.
 SENTENCES: Mapping[str, tuple[str, ...]] = {
@@ -69,7 +106,7 @@ YES_OR_NO_SENTENCES = ("{N}: {v}.", "The {n}: {v}.", "For {n} we note {v}.")
 BULLETS: Mapping[str, tuple[str, ...]] = {
     "use": ("For {v}", "Made for {v}", "Use: {v}"),
     "season": ("Season: {v}", "For {v}", "Made for {v}"),
-    "style": ("Style: {v}", "{v} in style", "A {v} look"),
+    "style": ("Style: {v}", "{v} in style", "Look: {v}"),
     "material": ("Material: {v}", "Made of {v}", "In {v}"),
     "colour": ("Colour: {v}", "In {v}", "Comes in {v}"),
     "goes with": ("Goes with {v}", "Goes well beside {v}", "To go with {v}"),
@@ -114,12 +151,39 @@ def plain_value(attribute: Attribute) -> str:
     return ""
 
 
+def leads_of(facts: Facts) -> tuple[str, ...]:
+    """First sentences of a page about this product."""
+    if not facts.title:
+        return NAMELESS_LEADS
+    forms = LEADS + (BRAND_LEADS if facts.brand else ())
+    title, brand = plain(facts.title), plain(facts.brand)
+    return tuple(form.format(title=title, brand=brand) for form in forms)
+
+
+def keyword_sentences_of(keyword: str) -> tuple[str, ...]:
+    """Sentences that greet whoever searched for this."""
+    return tuple(form.format(v=plain(keyword)) for form in KEYWORD_SENTENCES)
+
+
+def closes_of(facts: Facts) -> tuple[str, ...]:
+    """Last sentences of a page: what the product goes with, where a line tells that."""
+    told = (each for each in facts.attributes if each.name.casefold() in MATCHES)
+    match = next((value for each in told if (value := plain_value(each))), "")
+    if match:
+        return tuple(form.format(v=match) for form in MATCH_CLOSES)
+    category, brand = plain(facts.category), plain(facts.brand)
+    return tuple(
+        form.format(category=category, brand=brand)
+        for form in CLOSES
+        if ("{category}" not in form or category) and ("{brand}" not in form or brand)
+    )
+
+
 def sentences_of(attribute: Attribute) -> tuple[str, ...]:
     """Forms of sentences that tell this line."""
     if attribute.text.casefold() in YES_OR_NO:
         return YES_OR_NO_SENTENCES
-    name = attribute.name.casefold()
-    return SENTENCES.get(name, GENERIC_SENTENCES + (MATCH_CLOSES if name in MATCHES else ()))
+    return SENTENCES.get(attribute.name.casefold(), GENERIC_SENTENCES)
 
 
 def bullets_of(attribute: Attribute) -> tuple[str, ...]:

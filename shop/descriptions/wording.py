@@ -1,11 +1,11 @@
 """Wording: a grammar of what a page about a product may say, made from its facts.
 
 A small model copies badly: it tells the height under the name of the width, and loses its way in a
-title that it has never seen. So the answer's schema does not leave copying to it. Names and values
-are written whole or not at all, a value only with its own name, and every line has its place in the
-list of bullets. What is told in the opening, in which words, and everything between is the model's
-choice, from words that claim nothing. That sentences make sense, and that nothing is claimed by
-them together, no grammar says: the validators read what comes of it.
+title that it has never seen. So the answer's schema does not leave copying to it: a page is put
+together of sentences that the model has learnt, with names and values whole, a value only with its
+own name, and a place in the bullets for every line. Which lines the opening tells, and in which
+words, is the model's choice. What it makes of the facts together, and what the facts themselves
+say that no page may, no grammar knows: the validators read what comes of it.
 
 Patterns are regular expressions that Rust's library and Python's read alike.
 """
@@ -18,32 +18,22 @@ from shop.descriptions.facts import Attribute, Facts
 from shop.descriptions.style import StyleGuide
 from shop.descriptions.tellings import (
     JOINTS,
-    MATCHES,
     MAX_BULLET,
     MAX_BULLETS,
     MAX_WORDS,
     MIN_BULLETS,
     bullets_of,
+    closes_of,
     filled,
+    keyword_sentences_of,
+    leads_of,
     packed,
-    plain,
     plain_value,
     sentences_of,
 )
 
+_MOST_KEYWORDS = 3  # greeted in one opening
 _SPECIAL = re.compile(r"[.^$|?*+()\[\]{}]")  # outside of classes nothing else is
-# Words that carry a page along: they claim nothing, and name no line of any specification, for
-# beside such a name a value would be told, and which value belongs there only a telling knows.
-_FREE = frozenset(
-    """
-    a above all are ask at before beside by choose comes few find for from have here if in is it
-    know list look looking meet more need of on order other our page plans presents product read
-    rest searched see shop should suits take that the then there this to told too us we what
-    whether words you your
-    """.split()  # noqa: SIM905
-)
-_MOST_WORDS = 16  # of a sentence, beside names
-_MOST_BESIDE = 7  # before a title, and behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +50,16 @@ def wording_of(facts: Facts, style: StyleGuide) -> Wording | None:
     bullets = _bullets(facts, style)
     if len(bullets) < max(MIN_BULLETS, style.least_bullets):
         return None
-    talk = _Talk(facts, style)
+    greetings = "".join(
+        _maybe(keyword_sentences_of(each)) for each in style.keywords[:_MOST_KEYWORDS]
+    )
     told = _told((*facts.attributes, Attribute("category", facts.category)))
     # in the order of the facts, so that none comes twice
-    tellings = "".join(f"(?: {_one_of(map(_escaped, _sentences(each)))})?" for each in told)
-    matches = [each for each in told if each.name.casefold() in MATCHES]
-    closes = [talk.sentence, *(_escaped(way) for each in matches for way in _sentences(each))]
+    tellings = "".join(_maybe(_sentences(each)) for each in told)
     return Wording(
-        f"^{talk.lead}(?: {talk.sentence})?{tellings}(?: {talk.sentence})?$",
+        f"^{_one_of(leads_of(facts))}{greetings}{tellings}$",
         bullets,
-        f"^{_one_of(closes)}(?: {talk.sentence})?$",
+        f"^{_one_of(closes_of(facts))}$",
     )
 
 
@@ -85,7 +75,7 @@ def _bullets(facts: Facts, style: StyleGuide) -> tuple[str, ...]:
         most_words=min(MAX_WORDS, style.most_bullet),
     )
     joint = _one_of(JOINTS)
-    patterns = [_one_of(map(_escaped, _ways(each))) for each in told]
+    patterns = [_one_of(_ways(each)) for each in told]
     return tuple(f"^{joint.join(patterns[at] for at in bullet)}$" for bullet in bullets)
 
 
@@ -105,29 +95,12 @@ def _sentences(attribute: Attribute) -> list[str]:
     return list(dict.fromkeys(filled(form, attribute) for form in sentences_of(attribute)))
 
 
-class _Talk:
-    """Sentences that tell no line: of free words, and of names that are written whole."""
-
-    def __init__(self, facts: Facts, style: StyleGuide) -> None:
-        own = {word for word in style.own_words if word.isalpha()}
-        free = sorted(_FREE | own)
-        title, brand, category = (
-            _escaped(plain(each)) for each in (facts.title, facts.brand, facts.category)
-        )
-        names = [each for each in (brand, category) if each]
-        names += [_escaped(plain(each)) for each in style.keywords]
-        word = _one_of([*free, *names])
-        first = _one_of([*(each[:1].upper() + each[1:] for each in free), *names])
-        self.sentence = f"{first}(?:[,;:]? {word}){{0,{_MOST_WORDS}}}[.!?]"
-        self.lead = self.sentence
-        if title:
-            before = f"(?:{first}(?:[,:]? {word}){{0,{_MOST_BESIDE}}}[,:]? )?"
-            self.lead = f"{before}{title}(?:[,:]? {word}){{0,{_MOST_BESIDE}}}[.!?]"
+def _maybe(sentences: Iterable[str]) -> str:
+    """One of them, or none."""
+    return f"(?: {_one_of(sentences)})?"
 
 
-def _one_of(patterns: Iterable[str]) -> str:
-    return f"(?:{'|'.join(patterns)})"
-
-
-def _escaped(text: str) -> str:
-    return _SPECIAL.sub(r"\\\g<0>", text)
+def _one_of(texts: Iterable[str]) -> str:
+    """A pattern of these texts, whatever stands in them."""
+    escaped = (_SPECIAL.sub(r"\\\g<0>", each) for each in texts)
+    return f"(?:{'|'.join(escaped)})"

@@ -15,18 +15,17 @@ import numpy as np
 from shop.descriptions.facts import Attribute, Facts
 from shop.descriptions.tellings import (
     JOINTS,
-    MATCH_CLOSES,
-    MATCHES,
     MAX_BULLET,
     MIN_BULLETS,
     bullets_of,
+    closes_of,
     filled,
+    keyword_sentences_of,
+    leads_of,
     packed,
-    plain,
     plain_value,
     sentences_of,
 )
-from training.texts import phrases
 
 MAX_OPENING, MAX_CLOSE = 600, 300
 _MAX_TOLD = 3  # attributes told in sentences of the opening
@@ -59,7 +58,7 @@ def write_page(
     return Page(
         opening=opening or _opening(facts, told, keywords, rng),
         bullets=_bullets(facts, told, rng),
-        close=_close(facts, told, rng),
+        close=_choose(closes_of(facts), rng)[:MAX_CLOSE],
     )
 
 
@@ -68,29 +67,21 @@ def surface_forms(facts: Facts) -> int:
     told = [each for each in facts.attributes if plain_value(each)]
     most = min(len(told), _MAX_TOLD)
     variety = min((len(sentences_of(each)) for each in told), default=1)
-    openings = len(_leads(facts)) * sum(
+    openings = len(leads_of(facts)) * sum(
         math.perm(len(told), count) * variety**count for count in range(most + 1)
     )
     bullets = math.prod(len(bullets_of(each)) for each in told)
-    return openings * bullets * len(_closes(facts, told))
-
-
-def _leads(facts: Facts) -> tuple[str, ...]:
-    if not facts.title:
-        return phrases.NAMELESS_LEADS
-    return phrases.LEADS + (phrases.BRAND_LEADS if facts.brand else ())
+    return openings * bullets * len(closes_of(facts))
 
 
 def _opening(
     facts: Facts, told: list[Attribute], keywords: Sequence[str], rng: np.random.Generator
 ) -> str:
-    lead = _choose(_leads(facts), rng).format(title=plain(facts.title), brand=plain(facts.brand))
+    lead = _choose(leads_of(facts), rng)
     count = int(rng.integers(0 if keywords else 1, _MAX_TOLD + 1)) if told else 0
     chosen = rng.permutation(len(told))[:count].tolist()
     sentences = [lead]
-    sentences += [
-        _choose(phrases.KEYWORD_SENTENCES, rng).format(v=plain(word)) for word in keywords
-    ]
+    sentences += [_choose(keyword_sentences_of(word), rng) for word in keywords]
     sentences += [filled(_choose(sentences_of(told[at]), rng), told[at]) for at in chosen]
     if facts.category and rng.random() < 0.3:
         category = Attribute("category", facts.category)
@@ -115,24 +106,6 @@ def _bullets(facts: Facts, told: list[Attribute], rng: np.random.Generator) -> t
     joint = _choose(JOINTS, rng)
     bullets = packed(parts, joint)
     return tuple(joint.join(parts[at] for at in bullet)[:MAX_BULLET] for bullet in bullets)
-
-
-def _closes(facts: Facts, told: list[Attribute]) -> tuple[str, ...]:
-    if any(each.name.casefold() in MATCHES for each in told):
-        return MATCH_CLOSES
-    return tuple(
-        close
-        for close in phrases.CLOSES
-        if ("{category}" not in close or facts.category) and ("{brand}" not in close or facts.brand)
-    )
-
-
-def _close(facts: Facts, told: list[Attribute], rng: np.random.Generator) -> str:
-    form = _choose(_closes(facts, told), rng)
-    match = next((each for each in told if each.name.casefold() in MATCHES), None)
-    value = plain_value(match) if match else ""
-    close = form.format(v=value, category=plain(facts.category), brand=plain(facts.brand))
-    return close[:MAX_CLOSE]
 
 
 def _within(sentences: list[str], most: int) -> str:
