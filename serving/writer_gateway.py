@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 APPLICATION = "writer"
 SERVICER_FUNCTIONS = ("serving.writer_gateway.add_services",)
-_MAX_SCHEMA = 250_000  # characters; that of a page with sixty long lines has some 150,000
+_MAX_SCHEMA = 250_000  # characters; that of a page with very many lines has some 50,000
 _MAX_PROMPT = 200_000
 _STATUS: tuple[tuple[type[VitrineError], grpc.StatusCode], ...] = (
     (InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),

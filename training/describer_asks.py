@@ -10,9 +10,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from shop.asking.judging import judge
-from shop.asking.sentences import Said, SentenceReader
+from shop.asking.sentences import SentenceReader
 from shop.descriptions.style import StyleGuide
-from shop.descriptions.tellings import plain_value
 from training.describer_report import write
 from training.models.describer import Describer
 from training.texts.asks import MOST_PRODUCTS, Asked, draw_ask
@@ -49,7 +48,8 @@ def held_out_asks(shelves: Sequence[Shelf], source: str, count: int, seed: int) 
     held_out = [each for each in shelves if each.source == source and each.is_held_out]
     if not held_out:
         return []
-    drawn = (rng.integers(0, len(held_out), 1 + at % MOST_PRODUCTS) for at in range(count))
+    most = min(MOST_PRODUCTS, len(held_out))
+    drawn = (rng.choice(len(held_out), 1 + at % most, replace=False) for at in range(count))
     return [draw_ask([held_out[at] for at in chosen.tolist()], rng) for chosen in drawn]
 
 
@@ -73,16 +73,11 @@ def answered(model: Describer, tokenizer: Tokenizer, asks: Sequence[Asked]) -> A
 def count(asked: Asked, written: str) -> Counts:
     """What an answer says of what it was to say."""
     said = SentenceReader().feed(written)
-    standing = [each for each in said if judge(each, asked.products, _STYLE).stands]
+    judged = [(each.product, judge(each, asked.products, _STYLE)) for each in said]
+    standing = [(number, each) for number, each in judged if each.stands]
     wanted = {each.product for each in asked.sentences}
-    told = {each.product for each in standing if _tells(each, asked)}
+    told = {number for number, each in standing if asked.name in each.told}
     return Counts(len(wanted), len(wanted & told), len(said), len(standing))
-
-
-def _tells(said: Said, asked: Asked) -> bool:
-    """Whether the line that was asked for stands in it, not just any line of the product."""
-    lines = asked.products[said.product - 1].attributes
-    return any(plain_value(line) in said.text for line in lines if line.name == asked.name)
 
 
 def shares(counts: Sequence[Counts]) -> Answered:

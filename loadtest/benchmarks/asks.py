@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadtest.benchmarks.result import Check, Figure, Grid, Result, at_least, at_most
+from loadtest.benchmarks.result import Figure, Grid, Result, at_least, at_most
 from loadtest.benchmarks.writing_jobs import Shop, written_by
 
 QUESTIONS = 240  # of each source
@@ -30,7 +30,7 @@ def measure(state_dir: Path, images: Path, *, texts: Sequence[Path] = ()) -> Res
 def result_of(lines: Sequence[dict[str, Any]], seconds: float) -> Result:
     """Shares by source and way."""
     figures: dict[str, Figure] = {"questions": len(lines) // 2, "seconds": round(seconds, 1)}
-    checks: list[Check] = []
+    checks = [at_least("questions asked", len(lines) // 2, 1, "")]
     rows = []
     for source in sorted({line["source"] for line in lines}):
         for bound in (True, False):

@@ -24,7 +24,7 @@ from serving.deadline import Deadline, StageTimes
 from serving.describe.ports import Piece, Writer, WritingRequest
 from serving.recommend.call import Deps
 from shop.asking.judging import Judged, judge
-from shop.asking.prompt import ask_prompt, sentences_schema
+from shop.asking.prompt import ask_prompt, fitting, sentences_schema
 from shop.asking.relevance import asked_lines
 from shop.asking.sentences import Said, SentenceReader
 from shop.asking.tellings import telling_schema
@@ -107,8 +107,9 @@ async def tell(
     to_write: Room,
 ) -> AsyncGenerator[Judged | Finished, None]:
     """The sentences that stand, of these products' facts, and the end; raises as `answer` does."""
+    products = fitting(products)
     missing, is_all = await asyncio.to_thread(untold, question, products)
-    schema = await asyncio.to_thread(_schema, question, products, assistant.settings)
+    schema = await asyncio.to_thread(_schema, question, products, assistant)
     if is_all or schema is None:
         yield notes.finished(Outcome.NO_FACTS, untold=missing)
         return
@@ -142,13 +143,12 @@ async def tell(
 
 
 def _schema(
-    question: str, products: tuple[Facts, ...], settings: AssistSettings
+    question: str, products: tuple[Facts, ...], assistant: Assistant
 ) -> Mapping[str, object] | None:
     """What an answer is held to while it is written; None if no line answers."""
-    if not settings.binds_wording:
+    if not assistant.settings.binds_wording:
         return sentences_schema(len(products))
-    lines = asked_lines(question, products)
-    return telling_schema(products, lines) if any(lines) else None
+    return telling_schema(products, asked_lines(question, products), assistant.style)
 
 
 def _nothing_found(found: Found) -> Outcome:

@@ -8,6 +8,7 @@ same way from the validators on. Letters and category pages live as products' pa
 unread reaches a page: what is blocked is rejected, what is not certain waits for a person.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ async def describe(wish: Wish, deps: Deps) -> AsyncGenerator[Progress, None]:
         raise InvalidRequest("kind", "photos are handed in, not written; see SubmitPage")
     product = await product_of(wish, deps)
     subject = await subject_of(wish.kind, product, deps)
-    schema = answer_schema(wish.kind, _wording(wish, subject, deps))
+    wording = await asyncio.to_thread(_wording, wish, subject, deps)
+    schema = answer_schema(wish.kind, wording)
     faults: tuple[Fault, ...] = ()
     for number in range(1, MAX_REGENERATIONS + 2):
         named = [str(fault) for fault in faults]

@@ -98,13 +98,21 @@ def _says_more(text: str, rest: str, facts: Facts, house: frozenset[str]) -> boo
 
 
 def lines_told(text: str, facts: Facts) -> tuple[str, ...]:
-    """Names of the lines, but the title, whose values stand in it."""
+    """Names of the lines, but the title, whose values stand in it.
+
+    Of several lines with one value those that it names, too; where it names none of them, all.
+    """
     said = stems_of(text)
-    return tuple(
-        line.name
-        for line in facts.lines
-        if line.name != "title" and _stands(stems_of(line.value), said)
-    )
+    found: dict[tuple[str, ...], list[str]] = {}
+    for line in facts.lines:
+        value = stems_of(line.value)
+        if line.name != "title" and _stands(value, said):
+            found.setdefault(value, []).append(line.name)
+    told: list[str] = []
+    for names in found.values():
+        named = [name for name in names if _stands(stems_of(name), said)]
+        told += named or names
+    return tuple(told)
 
 
 def _names_another(text: str, facts: Facts, others: Sequence[Facts]) -> bool:

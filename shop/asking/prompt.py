@@ -30,16 +30,26 @@ SYSTEM = (
 )
 
 
-def ask_prompt(question: str, products: Sequence[Facts]) -> Prompt:
-    """What the model is asked; of the products as many as fit, the first ones first."""
-    lines = ["QUESTION", quoted(clean_text(question, MAX_QUESTION))]
-    left = _MOST_LINES
-    for number, facts in enumerate(products, start=1):
-        told = [f"{quoted(each.name)}: {quoted(each.text)}" for each in facts.lines]
-        left -= sum(map(len, told))
-        if left < 0 and number > 1:
+def fitting(products: Sequence[Facts]) -> tuple[Facts, ...]:
+    """As many of these as a prompt has room for, the first ones first, and one at least."""
+    left, count = _MOST_LINES, 0
+    for facts in products:
+        left -= sum(map(len, _lines(facts)))
+        if left < 0 and count:
             break
-        lines += [f"PRODUCT {number}", *told]
+        count += 1
+    return tuple(products[:count])
+
+
+def _lines(facts: Facts) -> list[str]:
+    return [f"{quoted(each.name)}: {quoted(each.text)}" for each in facts.lines]
+
+
+def ask_prompt(question: str, products: Sequence[Facts]) -> Prompt:
+    """What the model is asked about these products, of which there are as many as fit."""
+    lines = ["QUESTION", quoted(clean_text(question, MAX_QUESTION))]
+    for number, facts in enumerate(products, start=1):
+        lines += [f"PRODUCT {number}", *_lines(facts)]
     lines.append("ANSWER")
     return Prompt(ASK_VERSION, SYSTEM, "\n".join(lines) + "\n")
 

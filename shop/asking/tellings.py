@@ -10,8 +10,12 @@ The describer learns from the same sentences.
 from collections.abc import Mapping, Sequence
 
 from shop.asking.facts import AVAILABILITY, PRICE
+from shop.asking.judging import judge
 from shop.asking.prompt import MAX_SENTENCE, MAX_SENTENCES, sentences_schema
+from shop.asking.relevance import AskedLines
+from shop.asking.sentences import Said
 from shop.descriptions.facts import Attribute, Facts
+from shop.descriptions.style import StyleGuide
 from shop.descriptions.tellings import plain, plain_value
 
 _TOLD = (
@@ -46,20 +50,21 @@ def tellings(line: Attribute, facts: Facts, *, by_name: bool) -> list[str]:
 
 
 def telling_schema(
-    products: Sequence[Facts], lines: Sequence[Sequence[Attribute]]
-) -> Mapping[str, object]:
-    """JSON schema of an answer that tells of each product no lines but these.
+    products: Sequence[Facts], asked: AskedLines, style: StyleGuide
+) -> Mapping[str, object] | None:
+    """JSON schema of an answer that tells of each product no lines but these; None if none can be.
 
     Where a question names lines, each product that has one is told of, in order; where it names
     none, the model chooses whom to speak of.
     """
-    said = [
-        _sentences(number, facts, asked)
-        for number, (facts, asked) in enumerate(zip(products, lines, strict=True), start=1)
-    ]
-    said = [each for each in said if each]
-    every = [facts.attributes for facts in products]
-    first = [] if [*map(tuple, lines)] == every else said[:MAX_SENTENCES]
+    said = []
+    for number, lines in enumerate(asked.lines, start=1):
+        texts = [text for line in lines for text in _sayable(line, number, products, style)]
+        if texts:
+            said.append(_sentence(number, texts))
+    if not said:
+        return None
+    first = said[:MAX_SENTENCES] if asked.is_named else []
     sentences = {
         "type": "array",
         **({"prefixItems": first} if first else {}),
@@ -70,15 +75,23 @@ def telling_schema(
     return {**sentences_schema(len(products)), "properties": {"sentences": sentences}}
 
 
-def _sentences(number: int, facts: Facts, lines: Sequence[Attribute]) -> Mapping[str, object]:
-    texts = [
-        text
-        for by_name in (False, True)
-        for line in lines
-        for text in tellings(line, facts, by_name=by_name)
-    ]
-    if not texts:
-        return {}
+def _sayable(
+    line: Attribute, number: int, products: Sequence[Facts], style: StyleGuide
+) -> list[str]:
+    """Sentences that tell the line, of those whose first one stands before the judge."""
+    facts = products[number - 1]
+    found = []
+    for by_name in (False, True):
+        told = tellings(line, facts, by_name=by_name)
+        if not told:
+            continue
+        judged = judge(Said(number, told[0]), products, style)
+        if judged.stands and line.name in judged.told:
+            found += told
+    return found
+
+
+def _sentence(number: int, texts: Sequence[str]) -> Mapping[str, object]:
     return {
         "type": "object",
         "properties": {

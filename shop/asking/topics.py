@@ -24,8 +24,10 @@ _LINES_OF = {
 }
 # What the shop does, not the product: beside the features of the claim lists.
 _SERVICES = ("deliver", "ship", "arrive", "pay", "payment", "exchange", "return")
-# No service: the price.
-_PAYING = re.compile(r"\b(?:what|how\s+much)\b[^.?!]*\bpay\b", re.IGNORECASE)
+# No service and no praise: the price.
+_PAYING = re.compile(
+    r"\b(?:what|how\s+much)\b[^.?!]*\bpay\b|\b(?:cheap(?:er|est)?|affordable)\b", re.IGNORECASE
+)
 _HOW = re.compile(r"\bhow\s+(\w+)|\bwhat(?:'s|\s+is)\s+(?:the|its)\s+(\w+)", re.IGNORECASE)
 _ALIKE = 4  # letters that two words must begin with to be thought of as one
 

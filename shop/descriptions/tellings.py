@@ -14,7 +14,7 @@ from shop.descriptions.facts import Attribute, Facts
 
 MAX_BULLETS, MIN_BULLETS, MAX_BULLET = 8, 2, 160
 MAX_WORDS = 24  # of a bullet
-_MAX_VALUE = 110  # a longer one is cut at its first clause, or left out
+_MAX_VALUE = 120  # characters; a longer one is left out
 
 LEADS = (
     "Here is the {title}.",
@@ -140,15 +140,12 @@ def plain(text: str) -> str:
 
 
 def plain_value(attribute: Attribute) -> str:
-    """The value as a page may show it; "" if it is too long to be told."""
+    """The value as a page may show it; "" if it is too long to be told.
+
+    Never a part of it: "waterproof, but not …" says something else than its first word.
+    """
     text = plain(attribute.text)
-    if len(text) <= _MAX_VALUE:
-        return text
-    for mark in (". ", "; ", ", "):
-        first = text.split(mark)[0]
-        if 3 <= len(first) <= _MAX_VALUE:
-            return first
-    return ""
+    return text if len(text) <= _MAX_VALUE else ""
 
 
 def leads_of(facts: Facts) -> tuple[str, ...]:
@@ -195,8 +192,10 @@ def bullets_of(attribute: Attribute) -> tuple[str, ...]:
 
 def filled(form: str, attribute: Attribute) -> str:
     """A form with an attribute in it."""
-    name = plain(attribute.name)
-    return form.format(v=plain_value(attribute), n=name.lower(), N=name[:1].upper() + name[1:])
+    name, value = plain(attribute.name), plain_value(attribute)
+    if form.endswith("{v}."):
+        value = value.rstrip(".")  # the sentence has its own
+    return form.format(v=value, n=name.lower(), N=name[:1].upper() + name[1:])
 
 
 def packed(

@@ -16,6 +16,7 @@ from shop.descriptions.facts import Facts
 from shop.descriptions.faults import Fault, FaultKind
 from shop.descriptions.injection import looks_injected
 from shop.descriptions.style import StyleGuide
+from shop.descriptions.tellings import plain
 from shop.descriptions.told_lines import value_stands
 from shop.descriptions.words import stem, stems_of
 
@@ -110,7 +111,8 @@ def _is_taken_apart(part: str) -> bool:
 
 def _banned(draft: Draft, facts: Facts, style: StyleGuide) -> Iterator[Fault]:
     text = draft.text
-    for name in (facts.title, facts.brand):  # who sells a "Magic Eraser" must be able to name it
+    # who sells a "Magic Eraser" must be able to name it, in the signs that a page may have
+    for name in (facts.title, facts.brand, plain(facts.title), plain(facts.brand)):
         text = text.replace(name, " ") if name else text
     said = text.casefold()
     for word in style.banned:

@@ -174,7 +174,7 @@ def test_a_bound_page_tells_every_line_under_its_name_whatever_the_model_is(
 def test_any_facts_make_a_grammar_that_the_engine_takes(count: int, length: int) -> None:
     from llguidance import LLMatcher
 
-    odd = "ab .*+?()[]{}|^$\\\"<>-/'&%,;:é漆"
+    odd = "ab .*+?()[]|$-/'&%,;:é漆"
     rng = np.random.default_rng(count * length)
 
     def drawn(size: int) -> str:
@@ -182,10 +182,10 @@ def test_any_facts_make_a_grammar_that_the_engine_takes(count: int, length: int)
 
     lines = [Attribute(f"{drawn(8)} {number}", drawn(length)) for number in range(count)]
     wording = wording_of(facts_of("P1", drawn(length), "lamps", "Halden", lines), StyleGuide())
-    if wording is not None:
-        written = json.dumps(answer_schema(PageKind.PRODUCT, wording))
-        grammar = LLMatcher.grammar_from_json_schema(written)
-        assert not LLMatcher.validate_grammar(grammar, None)
+    assert wording is not None
+    written = json.dumps(answer_schema(PageKind.PRODUCT, wording))
+    grammar = LLMatcher.grammar_from_json_schema(written)
+    assert not LLMatcher.validate_grammar(grammar, None)
 
 
 def test_pieces_stream_and_the_last_one_says_so(running: RunningWriter) -> None:

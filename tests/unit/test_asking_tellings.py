@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 
 from shop.asking.judging import judge
+from shop.asking.relevance import AskedLines
 from shop.asking.sentences import Said
 from shop.asking.tellings import telling_schema, tellings
 from shop.descriptions.facts import Attribute, Facts
@@ -15,7 +16,9 @@ WIDTH, PRICE = Attribute("width", "80", "cm"), Attribute("price", "79.90", "EUR"
 STOCK = Attribute("availability", "in stock")
 ALBA = Facts("P1", "Halden Alba shelf", "shelves", "Halden", (WIDTH, PRICE, STOCK))
 VELA = Facts("P2", "Vela lamp", "lamps", "", (Attribute("width", "20", "cm"), PRICE))
-SCHEMA = telling_schema((ALBA, VELA), ((WIDTH, PRICE), (VELA.attributes[0],)))
+STYLE = StyleGuide()
+ASKED = AskedLines(((WIDTH, PRICE), (VELA.attributes[0],)), is_named=True)
+SCHEMA = telling_schema((ALBA, VELA), ASKED, STYLE)
 
 
 def is_granted(*said: tuple[int, str]) -> bool:
@@ -56,7 +59,8 @@ def test_each_product_with_an_asked_line_is_told_of() -> None:
 
 
 def test_where_nothing_is_named_the_model_chooses_whom_to_speak_of() -> None:
-    schema = telling_schema((ALBA, VELA), (ALBA.attributes, VELA.attributes))
+    every = AskedLines((ALBA.attributes, VELA.attributes), is_named=False)
+    schema = telling_schema((ALBA, VELA), every, STYLE)
     valid = jsonschema.Draft202012Validator(schema).is_valid
     assert valid({"sentences": [{"product": 2, "text": "It costs 79.90 EUR."}]})
     assert not valid({"sentences": []})
@@ -65,8 +69,27 @@ def test_where_nothing_is_named_the_model_chooses_whom_to_speak_of() -> None:
 def test_what_cannot_be_told_is_left_out() -> None:
     long = Attribute("note", "x" * 500)
     assert tellings(long, ALBA, by_name=False) == []
-    nameless = Facts("P3", "", "", "", (WIDTH,))
+    nameless = Facts("P3", "", "", "", (WIDTH, PRICE))
     assert tellings(WIDTH, nameless, by_name=True) == []
-    schema = json.dumps(telling_schema((nameless, ALBA), ((WIDTH,), (long,))))
+    asked = AskedLines(((WIDTH,), (long,)), is_named=True)
+    schema = json.dumps(telling_schema((nameless, ALBA), asked, STYLE))
     assert "Its width is 80 cm." in schema
     assert "xxx" not in schema
+    assert telling_schema((ALBA,), AskedLines(((long,),), is_named=True), STYLE) is None
+
+
+def test_what_the_judge_would_never_let_out_is_not_offered() -> None:
+    odd = Attribute("use", "magic tricks")
+    facts = Facts("P4", "Vela box", "boxes", "", (odd, PRICE))
+    asked = AskedLines(((odd, PRICE),), is_named=True)
+    schema = json.dumps(telling_schema((facts,), asked, STYLE))
+    assert "79.90" in schema
+    assert "magic" not in schema
+
+
+def test_lines_of_one_value_are_told_apart_by_their_names() -> None:
+    both = (Attribute("width", "40", "cm"), Attribute("height", "40", "cm"))
+    facts = Facts("P5", "Vela cube", "lamps", "", both)
+    told = judge(Said(1, "Its width is 40 cm."), (facts,), STYLE).told
+    assert told == ("width",)
+    assert set(judge(Said(1, "It is 40 cm."), (facts,), STYLE).told) <= {"width", "height"}

@@ -19,8 +19,9 @@ from shop.descriptions.tellings import (
     filled,
     sentences_of,
 )
+from shop.descriptions.validators import Measured, check
 from shop.descriptions.wording import Wording, wording_of
-from tests.unit.described_products import a_shelf
+from tests.unit.described_products import a_page, a_shelf
 
 STYLE = StyleGuide()
 
@@ -159,3 +160,46 @@ def test_a_bound_schema_is_json_and_of_products_alone() -> None:
     assert set(schema) == set(ANSWER_SCHEMA)
     assert schema["properties"]["bullets"]["minItems"] == len(a_wording().bullets)  # type: ignore[index]
     assert "title" in answer_schema(PageKind.CAMPAIGN, a_wording())["properties"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("use", "magic tricks"), ("material", "fake fur"), ("goes with", "none")]
+)
+def test_a_line_that_no_page_may_tell_has_no_place(name: str, value: str) -> None:
+    lines = (("width", "80 cm"), ("height", "90 cm"), (name, value))
+    wording = a_wording(of_lines(*lines))
+    assert len(wording.bullets) == 2
+    assert value.split()[0] not in wording.opening + "".join(wording.bullets)
+
+
+def test_a_value_is_told_whole_or_not_at_all() -> None:
+    limited = "waterproof, but not when the zip is open, " + "nor in heavy rain " * 5
+    wording = a_wording(of_lines(("width", "80 cm"), ("height", "90 cm"), ("features", limited)))
+    assert "aterproof" not in wording.opening + "".join(wording.bullets)
+
+
+def test_bullets_leave_room_for_the_rest_of_the_answer() -> None:
+    lines = tuple((f"{number} 型番", "防水素材と綿" * 6) for number in range(30))
+    told = "".join(a_wording(of_lines(("width", "80 cm"), ("height", "90 cm"), *lines)).bullets)
+    assert 1 <= told.count("型番: ") <= 10
+
+
+def test_a_sentence_has_one_full_stop() -> None:
+    facts = of_lines(("care", "Do not bleach."), ("width", "80 cm"))
+    assert re.fullmatch(a_wording(facts).opening, "Meet the Alba. Care: Do not bleach.")
+
+
+def test_a_style_without_bullets_leaves_the_page_free() -> None:
+    assert wording_of(a_shelf(), replace(STYLE, least_bullets=0, most_bullets=0)) is None
+
+
+def test_every_keyword_may_be_greeted() -> None:
+    words = ("oak", "shelf", "calm", "office", "storage")
+    opening = a_wording(style=replace(STYLE, keywords=words)).opening
+    assert all(f"You searched for {word}: here it is" in opening for word in words)
+
+
+def test_a_product_may_be_called_by_its_name_whatever_the_name_is() -> None:
+    facts = replace(a_shelf(), title='Magic eraser 5" wide')
+    page = a_page(opening="Meet the Magic eraser 5″ wide, which is made of oak and 80 cm wide.")
+    assert not check(page, facts, STYLE, Measured(6.0, "en")).is_blocked
