@@ -20,6 +20,7 @@ from export.gpu.drawn import Shop, draw_inputs, on_device
 from export.gpu.engines import Engine
 from export.gpu.live_values import LiveValues
 from export.gpu.search import ExactSearch
+from export.gpu.shards import ShardedSearch
 from export.quality_gate import MAX_NDCG_LOSS, MAX_RELATIVE_ERROR, fidelity
 from shop.events import History
 from shop.features import candidate_values, mean_log_price
@@ -44,12 +45,12 @@ class Checked:
     is_gate: bool = False  # a precision that loses too much is a finding, and is not used
 
 
-Search = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Search = Callable[[Tensor, Any], tuple[Tensor, Tensor]]
 
 
 def check_search(
     name: str,
-    search: ExactSearch,
+    search: ExactSearch | ShardedSearch,
     items_RD: Tensor,
     users_BD: Tensor,
     allowed: Tensor | None,

@@ -34,6 +34,14 @@ class Plan:
     within_s: float  # no step begins later than that
 
     @property
+    def shard_devices(self) -> tuple[torch.device, ...]:
+        """Where the parts of a table lie: on all GPUs, or twice on one to rehearse it."""
+        count = torch.cuda.device_count() if self.on_gpu else 1
+        if count < 2:
+            return (self.device, self.device)
+        return tuple(torch.device("cuda", at) for at in range(count))
+
+    @property
     def on_gpu(self) -> bool:
         """Only there are graphs, kernels and goals."""
         return self.device.type == "cuda"

@@ -13,7 +13,8 @@ from export.gpu.graphs import GraphedCall
 from export.gpu.plan import Plan
 from export.gpu.report import Report
 from export.gpu.search import ExactSearch, Storage
-from export.gpu.timing import on_device
+from export.gpu.shards import ShardedSearch
+from export.gpu.timing import on_device, seen_by_caller
 
 _STORAGES: tuple[Storage, ...] = ("fp32", "fp16", "int8")
 _SIZE = 64
@@ -38,6 +39,45 @@ def right_searches(plan: Plan, report: Report) -> None:
                 f"search {storage}, {parts}, batch 1", search, items, users[:1], filters["half"]
             )
             report.checked(alone, _key("search", storage, parts, "alone"))
+
+
+def right_shards(plan: Plan, report: Report) -> None:
+    """Parts on all devices that there are, or two on one, with and without filters."""
+    items = unit_vectors(plan.rows, _SIZE, plan.device, seed=plan.seed)
+    users = unit_vectors(9, _SIZE, plan.device, seed=plan.seed + 7)[1:]
+    devices = plan.shard_devices
+    for storage in _STORAGES:
+        search = ShardedSearch(items, devices, storage=storage, count=plan.candidates)
+        for name, allowed in _filters(plan).items():
+            what = f"search {plan.rows:,} × {_SIZE} {storage}, {len(devices)} parts, {name}"
+            checked = check_search(what, search, items, users, allowed)
+            report.checked(checked, _key("shards", storage, name))
+
+
+def timed_shards(plan: Plan, report: Report) -> None:
+    """The large table in parts beside the whole, as their caller sees them, batch 1 and 64."""
+    items = unit_vectors(plan.large_rows, _SIZE, plan.device, seed=plan.seed)
+    users = unit_vectors(_INPUT_SETS * 64 + 1, _SIZE, plan.device, seed=plan.seed + 3)[1:]
+    ways: dict[str, ExactSearch | ShardedSearch] = {
+        "whole": ExactSearch(items, count=plan.candidates),
+        "parts": ShardedSearch(items, plan.shard_devices, count=plan.candidates),
+    }
+    for batch in (1, 64):
+        for name, search in ways.items():
+            closed = search.closed_for(None)
+            sets = [(own, closed) for own in users.split(64)]
+            run = functools.partial(_searched, search, batch)
+            timed = seen_by_caller(run, sets, plan.device, count=plan.count)
+            what = f"search {plan.large_rows:,} × {_SIZE} fp16, {name}, batch {batch}, for a caller"
+            report.add(_key("shards", name, str(batch), "us"), what, timed.p50_us, "µs")
+    report.add("shards_devices", "parts of the large table", len(plan.shard_devices), "")
+
+
+def _searched(
+    search: ExactSearch | ShardedSearch, batch: int, users: Tensor, closed: Any
+) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode():
+        return search(users[:batch], closed)  # type: ignore[no-any-return]
 
 
 def _filters(plan: Plan) -> dict[str, Tensor | None]:

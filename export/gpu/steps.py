@@ -18,7 +18,7 @@ from export.gpu.plan import Plan
 from export.gpu.ranking import right_chain, right_models, timed_chain, timed_models
 from export.gpu.report import Goal, Report
 from export.gpu.search import Storage
-from export.gpu.searching import right_searches, timed_search
+from export.gpu.searching import right_searches, right_shards, timed_search, timed_shards
 from export.gpu.timing import copy_bytes_per_s, read_bytes_per_s
 
 ALONE_US, PER_S, LARGE_OVER_FLOOR, RANKER_GAIN = 150.0, 100_000.0, 1.3, 10.0
@@ -125,6 +125,10 @@ def _time_search(run: _Run) -> None:
                 run.measured["large_over_floor"] = over
 
         run.timed(f"search {rows:,} {storage}", search)
+
+
+def _time_shards(run: _Run) -> None:
+    run.timed("shards", lambda: timed_shards(run.plan, run.report))
 
 
 def _time_models(run: _Run) -> None:
@@ -237,4 +241,5 @@ PARTS = {
     "models": _Part((right_models,), _time_models, _models_goals),
     "cells": _Part((right_cells,), _time_cells),
     "vllm": _Part((), _time_vllm),
+    "shards": _Part((right_shards,), _time_shards),
 }
