@@ -19,7 +19,7 @@ import numpy as np
 
 from loadtest.arrivals import Arrivals, schedule
 from loadtest.audience import audience_of
-from loadtest.benchmarks.result import Check, Figure, Result, at_most
+from loadtest.benchmarks.result import Check, Figure, Grid, Result, at_most
 from loadtest.benchmarks.stack import BenchmarkFailed, a_stack
 from loadtest.openloop import LoadPlan, run_apart
 from loadtest.traffic import SCENARIOS, make_calls
@@ -57,8 +57,10 @@ def measure(state_dir: Path, images: Path) -> Result:
             at_most("roll back to visible, the slowest", max(waits_s), _LIMIT_S, " s")
         ]
         notes = []
+        grids: tuple[Grid, ...] = ()
         if stack.addresses.get("writer"):
             figures |= _beside_lists(state_dir, stack.door, door)
+            grids = (_grid(figures),)
             notes.append(
                 f"Lists at {RATE_PER_S:g}/s in {ROUNDS} rounds of {ROUND_S:g} s each way; the"
                 " model runs on the same cores, at a lower priority. What is asked for a GPU, a"
@@ -66,7 +68,22 @@ def measure(state_dir: Path, images: Path) -> Result:
             )
         else:
             notes.append("No language model runs: what writing costs the lists was not measured.")
-    return Result("describing", figures, tuple(checks), notes=tuple(notes))
+    return Result("describing", figures, tuple(checks), grids, notes=tuple(notes))
+
+
+def _grid(figures: dict[str, Figure]) -> Grid:
+    return Grid(
+        f"Lists beside {TEXTS} texts under way all the time",
+        ("p99 of lists, alone", "beside", "ratio, median of the rounds", "texts written"),
+        (
+            (
+                f"{figures['p99_alone_ms']} ms",
+                f"{figures['p99_beside_ms']} ms",
+                f"{figures['p99_ratio']}",
+                f"{figures['texts_written_beside']}",
+            ),
+        ),
+    )
 
 
 def _roll_backs(door: str, file: Path) -> list[float]:
