@@ -38,7 +38,6 @@ TEXTS = 8
 RATE_PER_S, ROUND_S, ROUNDS = 40.0, 15.0, 3
 _LIMIT_S = 1.0
 _PATIENCE_S = 10.0
-_OPEN_WITHIN_S = 180.0
 _PRODUCT = "bench-roll-back"  # no product of the shop: nobody's page is touched
 
 
@@ -95,7 +94,6 @@ def _roll_backs(door: str, file: Path) -> list[float]:
             asyncio.run(store.add(_version(name), _published(name)))
     waits_s = []
     with grpc.insecure_channel(door) as channel:
-        _wait_for(channel, door)
         stub = rpc.DescriptionsStub(channel)  # type: ignore[no-untyped-call]
         for at in range(ROLL_BACKS):
             wanted = names[at % 2]
@@ -107,14 +105,6 @@ def _roll_backs(door: str, file: Path) -> list[float]:
                     raise BenchmarkFailed(f"{wanted} was not shown within {_PATIENCE_S:g} s")
             waits_s.append(time.perf_counter() - began)
     return waits_s
-
-
-def _wait_for(channel: grpc.Channel, door: str) -> None:
-    """The descriptions' application starts after the stack says that it is ready."""
-    try:
-        grpc.channel_ready_future(channel).result(timeout=_OPEN_WITHIN_S)
-    except grpc.FutureTimeoutError as error:
-        raise BenchmarkFailed(f"{door} did not open within {_OPEN_WITHIN_S:g} s") from error
 
 
 def _shown(stub: rpc.DescriptionsStub) -> str:
