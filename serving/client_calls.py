@@ -32,6 +32,7 @@ from shop.errors import (
 DEFAULT_TIMEOUT_S = 5.0
 ASK_TIMEOUT_S = 15.0  # a model writes; the door gives up after ten seconds by default
 _DOOR = "vitrine"
+_UNCONNECTED = ("failed to connect", "connections to all backends failing")  # gRPC's own words
 _SERVICE_CONFIG = Path(__file__).parent / "proto" / "service_config.json"
 
 # The values of `shop.events.EventType`, which would load numpy; a test keeps them the same.
@@ -260,7 +261,7 @@ def _translated(error: grpc.RpcError, address: str) -> VitrineError:
 
 def _unavailable(details: str, address: str) -> DependencyUnavailable:
     """What the door says is missing, or that there is no door."""
-    if "connect" in details:  # gRPC's own words: "failed to connect to all addresses; …"
+    if details.startswith(_UNCONNECTED):  # a door's own words begin with whom it misses
         reason = (
             f"nobody answers at {address}; is the stack up? see `vitrine status`;"
             " a door with TLS answers to clients with TLS alone"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 import grpc.aio
 
-from serving.adapters.grpc_calls import answered, open_channel, translated
+from serving.adapters.grpc_calls import open_channel, translated
 from serving.describe.ports import Piece, WritingRequest
 from serving.proto import writer_pb2 as pb
 from serving.proto import writer_pb2_grpc
@@ -16,6 +16,9 @@ _NAME = "writer"
 _STATUS_S = 2.0
 _RETRY_MS = 2_000
 _UNKNOWN = "unknown"
+_ABSENT = (
+    "no language model answers; is one set up, and loaded? see `vitrine train describer --help`"
+)
 
 
 class WriterService:
@@ -34,8 +37,12 @@ class WriterService:
 
     async def look(self) -> pb.StatusResponse:
         """What is served there now. Raises DependencyTimeout or DependencyUnavailable."""
-        call = self._stub.Status(pb.StatusRequest(), timeout=_STATUS_S)
-        status: pb.StatusResponse = await answered(_NAME, call, _STATUS_S)
+        try:
+            status: pb.StatusResponse = await self._stub.Status(
+                pb.StatusRequest(), timeout=_STATUS_S
+            )
+        except grpc.aio.AioRpcError as error:
+            raise _error(error, _STATUS_S) from error
         self._version = status.model_version
         return status
 
@@ -82,4 +89,6 @@ def _error(error: grpc.aio.AioRpcError, allowed_s: float) -> VitrineError:
         return NotFound(details)
     if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
         return Overloaded(details, _RETRY_MS)
+    if error.code() == grpc.StatusCode.UNAVAILABLE and details.startswith("failed to connect"):
+        return DependencyUnavailable(_NAME, _ABSENT)
     return translated(_NAME, error, allowed_s)

@@ -83,6 +83,16 @@ def test_every_call_answers(door: ScriptedDoor, ask: Ask) -> None:
     assert [each.product_id for each in suggestions] == ["p1", "p2"]
 
 
+def test_what_the_door_misses_is_not_taken_for_a_door_that_is_missing(
+    door: ScriptedDoor, ask: Ask
+) -> None:
+    lost = DependencyUnavailable("writer", "failed to connect to all addresses")
+    door.script.extend([lost] * 4)
+    with pytest.raises(DependencyUnavailable, match="writer: failed to connect") as raised:
+        ask(door, "recommend", HOME)
+    assert "nobody answers" not in str(raised.value)
+
+
 # What is asked again
 
 

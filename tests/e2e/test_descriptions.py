@@ -75,6 +75,7 @@ def test_without_a_language_model_nothing_is_written_and_what_is_published_is_sh
             )
         )
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "no language model answers; is one set up" in (refused.value.details() or "")
     assert _shown(stub, "P000001") == "one"
 
 
