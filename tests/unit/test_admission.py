@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from serving.admission import AdaptiveLimit, AdmissionSettings, Priority, priority_of
+from serving.admission import (
+    AdaptiveLimit,
+    AdmissionSettings,
+    Priority,
+    least_limit,
+    priority_of,
+)
+from serving.settings import DoorSettings
 
 TARGET_S = 0.06
 
@@ -63,6 +70,22 @@ def test_under_overload_the_admitted_stay_near_the_target_and_goodput_near_the_p
     assert len(server.answered_s) / 3.0 > 0.9 * 250.0
     assert np.percentile(server.answered_s, 90) < 1.25 * TARGET_S
     assert np.percentile(server.answered_s, 99) < 2.0 * TARGET_S
+
+
+PROMISED_S = 0.1
+
+
+def test_by_its_own_settings_what_a_flood_leaves_is_in_time() -> None:
+    at_once = DoorSettings().concurrent_calls
+    limit = AdaptiveLimit(
+        target_s=AdmissionSettings().target_ms / 1000.0, least=least_limit(at_once), most=72
+    )
+    server = Simulated(limit, service_s=1.0 / 92.0)  # half of two cores' lists
+    server.run(3.0 * 92.0, from_s=0.0, for_s=2.0)
+    server.answered_s.clear()
+    server.run(3.0 * 92.0, from_s=2.0, for_s=10.0)
+    in_time = np.count_nonzero(np.array(server.answered_s) <= PROMISED_S)
+    assert in_time / 10.0 > 0.75 * 92.0  # a target of 200 ms leaves a tenth of it
 
 
 def test_nothing_is_shed_below_capacity() -> None:
