@@ -43,9 +43,9 @@ _SHARE = (1.0, 0.8, 0.5, 0.25)  # of the limit, by priority
 def least_limit(worked_on: int) -> int:
     """The limit under which half of those that may be worked on at once are under way, all pages.
 
-    Lists that share a core finish the sooner the fewer they are. At three times the peak 97 lists
-    a second were in time with all of them under way, 193 with half (two replicas on two cores, a
-    peak of 190), where a starved machine at its usual load does better with all.
+    Lists that share a core finish the sooner the fewer they are. At three times a peak of 190 on
+    two cores, 97 lists a second were in time where eight were worked on at once, 193 where four
+    were; but a starved machine at its usual load does better with eight.
     """
     return math.ceil(worked_on / 2 / _SHARE[Priority.PAGE])
 
