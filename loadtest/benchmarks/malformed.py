@@ -39,6 +39,7 @@ _PATIENCE_S = 20.0
 _CHUNK = 10_000
 _OUTCOMES = (TAKEN, REFUSED, NO_MESSAGE, TOO_LARGE)
 _DOOR_IS_GONE = "UNAVAILABLE"
+_NO_MODEL = "NO_LANGUAGE_MODEL"  # what the door itself calls UNAVAILABLE: a question, and no writer
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Told:
         return sum(
             count
             for code, count in self.codes.items()
-            if code not in TYPED or code == _DOOR_IS_GONE
+            if code != _NO_MODEL and (code not in TYPED or code == _DOOR_IS_GONE)
         )
 
 
@@ -126,7 +127,9 @@ async def _answer(channel: grpc.aio.Channel, each: Hostile) -> str:
         else:
             await channel.unary_unary(path)(each.raw, timeout=_PATIENCE_S)  # type: ignore[call-arg]
     except grpc.aio.AioRpcError as error:
-        return error.code().name
+        code = error.code().name
+        is_told = code == _DOOR_IS_GONE and (error.details() or "").startswith("writer: ")
+        return _NO_MODEL if is_told else code
     return "OK"
 
 
