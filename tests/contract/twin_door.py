@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.adapters.memory import MemoryEventStore, MemoryRanker
+from serving.admission import AdmissionSettings
 from serving.app import serve
 from serving.deployments import DoorGateway
 from serving.gateway import OpenService
@@ -104,7 +105,14 @@ class TwinGateway(DoorGateway):
 def door_settings(certificates: str = "", replicas: str = "1") -> DoorSettings:
     """Of a small door on ports of its own."""
     door = DoorSettings(
-        port=0, metrics_port=0, concurrent_calls=16, queued_calls=4, replicas=int(replicas)
+        port=0,
+        metrics_port=0,
+        concurrent_calls=16,
+        queued_calls=4,
+        replicas=int(replicas),
+        admission=AdmissionSettings(
+            target_ms=60_000.0
+        ),  # tests that stall it leave its limit at 20
     )
     if not certificates:
         return door
